@@ -1,0 +1,16 @@
+//! The rules of Florin, pure: no AWS, no clock, no randomness, no I/O.
+//!
+//! Time and ids come in as arguments. A state machine is a function from (state, command) to the next state.
+//! This crate knows no other crate of the workspace.
+
+pub mod card;
+pub mod event;
+pub mod field;
+pub mod ids;
+pub mod journal;
+pub mod merchant;
+pub mod money;
+pub mod payment;
+pub mod saga;
+pub mod time;
+pub mod webhook;

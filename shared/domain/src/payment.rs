@@ -1,0 +1,342 @@
+//! The payment: its life cycle (product.md §2) and its shape in the API.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    card::{Brand, Expiry},
+    ids::{MerchantId, PaymentId},
+    journal::{Failure, JournalEntry, Step},
+    money::{Currency, Money},
+    time::Timestamp,
+};
+
+/// Longest description, in characters.
+pub const DESCRIPTION_CHARACTERS_MAX: usize = 500;
+/// Entries of `metadata`.
+pub const METADATA_ENTRIES_MAX: usize = 20;
+/// Longest key of a metadata entry, in characters.
+pub const METADATA_KEY_CHARACTERS_MAX: usize = 40;
+/// Longest value of a metadata entry, in characters.
+pub const METADATA_VALUE_CHARACTERS_MAX: usize = 500;
+/// Longest webhook URL, in characters.
+pub const WEBHOOK_URL_CHARACTERS_MAX: usize = 2_000;
+
+/// Where a payment stands. `Completed`, `Failed` and `Canceled` are terminal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// Waits for its moment.
+    Scheduled,
+    /// Waits for the processor.
+    Pending,
+    /// Held by an operator or merchant.
+    OnHold,
+    /// The processor has claimed it.
+    Processing,
+    /// The money has moved.
+    Completed,
+    /// It ended without moving money.
+    Failed,
+    /// Withdrawn before anything happened.
+    Canceled,
+}
+
+impl Status {
+    /// Every status.
+    pub const ALL: [Self; 7] =
+        [Self::Scheduled, Self::Pending, Self::OnHold, Self::Processing, Self::Completed, Self::Failed, Self::Canceled];
+
+    /// The status' name in the API and in the tables.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Scheduled => "scheduled",
+            Self::Pending => "pending",
+            Self::OnHold => "on_hold",
+            Self::Processing => "processing",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Canceled => "canceled",
+        }
+    }
+
+    /// The status by its name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|status| status.as_str() == name)
+    }
+
+    /// No transition leaves a terminal status.
+    pub const fn is_terminal(self) -> bool {
+        matches!(self, Self::Completed | Self::Failed | Self::Canceled)
+    }
+
+    /// Whether the diagram of product.md §2 has an arrow from this status to `to`.
+    pub const fn may_become(self, to: Self) -> bool {
+        matches!(
+            (self, to),
+            (Self::Scheduled, Self::Pending | Self::OnHold | Self::Canceled)
+                | (Self::Pending, Self::Processing | Self::OnHold | Self::Canceled)
+                | (Self::OnHold, Self::Pending | Self::Canceled)
+                | (Self::Processing, Self::Completed | Self::Failed)
+        )
+    }
+}
+
+/// What a payment is paid from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CardSource {
+    /// The card's brand.
+    pub brand: Brand,
+    /// Its last four digits.
+    pub last4: String,
+    /// The month in which it ends.
+    pub expiry: Expiry,
+    /// Its holder.
+    pub holder_name: String,
+    /// The gateway's name for the card. It is no secret (it works only with the gateway's key) but is not shown.
+    pub token: String,
+}
+
+/// The source as the API shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum SourceView {
+    /// A card.
+    Card {
+        /// The card's brand.
+        brand: Brand,
+        /// Its last four digits.
+        last4: String,
+        /// `MM/YY`.
+        expiry: String,
+        /// Its holder.
+        holder_name: String,
+    },
+}
+
+impl Serialize for CardSource {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.view().serialize(serializer)
+    }
+}
+
+impl CardSource {
+    /// The source as the API shows it.
+    pub fn view(&self) -> SourceView {
+        SourceView::Card {
+            brand: self.brand,
+            last4: self.last4.clone(),
+            expiry: self.expiry.to_string(),
+            holder_name: self.holder_name.clone(),
+        }
+    }
+}
+
+/// What a merchant asks for. Together with the merchant and the `Idempotency-Key` it makes a payment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewPayment {
+    /// How much.
+    pub money: Money,
+    /// From what.
+    pub source: CardSource,
+    /// For people.
+    pub description: Option<String>,
+    /// For the merchant's programs.
+    pub metadata: BTreeMap<String, String>,
+    /// Where this payment's terminal event goes besides the merchant's endpoints.
+    pub webhook_url: Option<String>,
+}
+
+/// An intent to move money from a source to the merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Payment {
+    /// Derived from merchant, operation and `Idempotency-Key`.
+    pub id: PaymentId,
+    /// Whose payment it is.
+    pub merchant_id: MerchantId,
+    /// Where it stands.
+    pub status: Status,
+    /// Counts transitions and journal writes; every write is conditional on it.
+    pub version: i64,
+    /// How much.
+    pub money: Money,
+    /// How much of it has been given back, in minor units.
+    pub amount_refunded: i64,
+    /// From what.
+    pub source: CardSource,
+    /// For people.
+    pub description: Option<String>,
+    /// For the merchant's programs.
+    pub metadata: BTreeMap<String, String>,
+    /// Where this payment's terminal event goes besides the merchant's endpoints.
+    pub webhook_url: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The gateway's name for the charge.
+    pub gateway_reference: Option<String>,
+    /// A person must look at it: its outcome could not be found out.
+    pub stuck: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// What has been tried.
+    pub journal: Vec<JournalEntry>,
+    /// Until when the processor that claimed it has it for itself, or when the next attempt is due.
+    pub lease_until: Option<Timestamp>,
+}
+
+/// A payment as the API, the events and the webhooks show it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PaymentView {
+    /// `pay_…`
+    pub id: PaymentId,
+    /// `payment`
+    pub object: PaymentObject,
+    /// Where it stands.
+    pub status: Status,
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217.
+    pub currency: Currency,
+    /// Minor units given back.
+    pub amount_refunded: i64,
+    /// From what.
+    pub source: SourceView,
+    /// For people.
+    pub description: Option<String>,
+    /// For the merchant's programs.
+    pub metadata: BTreeMap<String, String>,
+    /// Where its terminal event goes.
+    pub webhook_url: Option<String>,
+    /// Why it failed.
+    pub failure: Option<Failure>,
+    /// The gateway's name for the charge.
+    pub gateway_reference: Option<String>,
+    /// When it is to be processed; `null` for at once.
+    pub process_at: Option<Timestamp>,
+    /// A person must look at it.
+    pub stuck: bool,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When it last changed.
+    pub updated_at: Timestamp,
+    /// Counts changes.
+    pub version: i64,
+}
+
+/// The constant `payment` in the field `object`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PaymentObject {
+    /// `payment`
+    Payment,
+}
+
+impl Payment {
+    /// The operation's name inside derived ids.
+    pub const CREATE: &'static str = "payments.create";
+
+    /// The id that this merchant's `Idempotency-Key` always yields.
+    pub fn id_for(merchant_id: &MerchantId, idempotency_key: &str) -> PaymentId {
+        PaymentId::derive(&[merchant_id.as_str(), Self::CREATE, idempotency_key])
+    }
+
+    /// A payment that waits for the processor.
+    pub fn create(id: PaymentId, merchant_id: MerchantId, new: NewPayment, now: Timestamp) -> Self {
+        Self {
+            id,
+            merchant_id,
+            status: Status::Pending,
+            version: 1,
+            money: new.money,
+            amount_refunded: 0,
+            source: new.source,
+            description: new.description,
+            metadata: new.metadata,
+            webhook_url: new.webhook_url,
+            failure: None,
+            gateway_reference: None,
+            stuck: false,
+            created_at: now,
+            updated_at: now,
+            journal: Vec::new(),
+            lease_until: None,
+        }
+    }
+
+    /// The payment as it was when it was created: what a replayed request is answered with.
+    pub fn as_created(&self) -> Self {
+        let new = NewPayment {
+            money: self.money,
+            source: self.source.clone(),
+            description: self.description.clone(),
+            metadata: self.metadata.clone(),
+            webhook_url: self.webhook_url.clone(),
+        };
+        Self::create(self.id.clone(), self.merchant_id.clone(), new, self.created_at)
+    }
+
+    /// The pointer of the first field in which a request differs from the one that created this payment.
+    ///
+    /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
+    pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
+        let (old, asked) = (&self.source, &new.source);
+        [
+            (self.money.amount() != new.money.amount(), "/amount"),
+            (self.money.currency() != new.money.currency(), "/currency"),
+            (old.last4 != asked.last4 || old.brand != asked.brand, "/source/number"),
+            (old.expiry != asked.expiry, "/source/expiry"),
+            (old.holder_name != asked.holder_name, "/source/holder_name"),
+            (self.description != new.description, "/description"),
+            (self.metadata != new.metadata, "/metadata"),
+            (self.webhook_url != new.webhook_url, "/webhook_url"),
+        ]
+        .into_iter()
+        .find_map(|(differs, pointer)| differs.then_some(pointer))
+    }
+
+    /// The key under which a step's outside effect happens: the same for every attempt (invariant 5).
+    pub fn step_key(&self, step: Step) -> String {
+        format!("{}/{}", self.id, step.as_str())
+    }
+
+    /// The payment as the API shows it.
+    pub fn view(&self) -> PaymentView {
+        PaymentView {
+            id: self.id.clone(),
+            object: PaymentObject::Payment,
+            status: self.status,
+            amount: self.money.amount(),
+            currency: self.money.currency(),
+            amount_refunded: self.amount_refunded,
+            source: self.source.view(),
+            description: self.description.clone(),
+            metadata: self.metadata.clone(),
+            webhook_url: self.webhook_url.clone(),
+            failure: self.failure.clone(),
+            gateway_reference: self.gateway_reference.clone(),
+            process_at: None,
+            stuck: self.stuck,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+            version: self.version,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_leaves_a_terminal_status() {
+        for from in Status::ALL {
+            assert_eq!(Status::from_name(from.as_str()), Some(from));
+            for to in Status::ALL {
+                assert!(!(from.is_terminal() && from.may_become(to)), "{from:?} -> {to:?}");
+            }
+        }
+    }
+}
