@@ -1,0 +1,136 @@
+//! The card gateway: what Florin asks of one, and the adapter for Stripe's HTTP API.
+//!
+//! Every call that changes something carries a key that stays the same between attempts, so repeating it is safe
+//! (architecture, invariant 5). What an error says about repeating is in [`GatewayError`]; `docs/gateway.md` has the
+//! table from Stripe's answers to ours.
+
+mod answer;
+mod stripe;
+
+use async_trait::async_trait;
+use florin_domain::card::Card;
+
+pub use stripe::{GATEWAY_REQUEST_TIMEOUT_MS, StripeGateway};
+
+/// A card gateway, as much of it as Florin uses.
+#[async_trait]
+pub trait Gateway: Send + Sync {
+    /// Exchanges a card for a token that may be stored. Idempotent by key.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; a card the gateway refuses is `Declined`.
+    async fn tokenise(&self, card: &Card, key: &str) -> Result<CardToken, GatewayError>;
+
+    /// Takes the money. Idempotent by key.
+    ///
+    /// # Errors
+    /// See [`GatewayError`].
+    async fn charge(&self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError>;
+
+    /// Looks up whether a payment was charged, among the charges since `created_after` (Unix seconds); `None` says that
+    /// there is no charge. An attempt that was declined is not a charge.
+    ///
+    /// It says what is true now: a charge request that the gateway still works on can show up afterwards.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; `Unknown` also where there are more charges to look through than the adapter reads, or
+    /// where the gateway is still working on this payment's charge.
+    async fn find_charge(&self, payment_id: &str, created_after: i64) -> Result<Option<Charge>, GatewayError>;
+
+    /// Gives `amount` (minor units) of the charge `reference` back and answers the refund's reference. Idempotent by key.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; what cannot be given back (already refunded, more than is left) is `Declined`.
+    async fn refund(&self, reference: &str, amount: i64, key: &str) -> Result<String, GatewayError>;
+}
+
+/// A card at the gateway, without its number.
+#[derive(Clone, PartialEq, Eq)]
+pub struct CardToken {
+    /// The gateway's id of the payment method, `pm_…`.
+    pub token: String,
+}
+
+/// One charge to make.
+#[derive(Clone, Copy)]
+pub struct ChargeRequest<'a> {
+    /// Goes along as metadata, so that the charge can be found again.
+    pub payment_id: &'a str,
+    /// What [`Gateway::tokenise`] answered.
+    pub token: &'a str,
+    /// Minor units.
+    pub amount: i64,
+    /// ISO 4217, in any case.
+    pub currency: &'a str,
+    /// Shown to people at the gateway.
+    pub description: Option<&'a str>,
+    /// The same for every attempt of this charge.
+    pub key: &'a str,
+}
+
+/// A charge that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Charge {
+    /// The gateway's id of it, `pi_…`.
+    pub reference: String,
+}
+
+/// Why the gateway did not do what it was asked, sorted by what the caller may do next.
+///
+/// No message contains a card number, a CVV, a token or a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum GatewayError {
+    /// The gateway refused for good; the same key gets the same answer for ever.
+    #[error("the gateway declined: {code}")]
+    Declined {
+        /// One of the codes of product.md, such as `insufficient_funds`.
+        code: String,
+        /// Safe to show to a customer.
+        message: String,
+        /// The gateway's id of the refused attempt, if it has one.
+        reference: Option<String>,
+    },
+    /// Nothing happened at the gateway; trying again later can work.
+    #[error("the gateway is unavailable: {message}")]
+    Unavailable {
+        /// For the log.
+        message: String,
+    },
+    /// Nobody knows whether it happened; try again with the same key, or look with [`Gateway::find_charge`].
+    #[error("it is unknown whether the gateway acted: {message}")]
+    Unknown {
+        /// For the log.
+        message: String,
+    },
+    /// Our own fault, a bug or a misconfiguration; trying again changes nothing.
+    #[error("the gateway rejected the request: {message}")]
+    Rejected {
+        /// For the log.
+        message: String,
+    },
+}
+
+impl GatewayError {
+    /// Whether repeating the call with the same key can end differently.
+    #[must_use]
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+    }
+}
+
+impl std::fmt::Debug for CardToken {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("CardToken(****)")
+    }
+}
+
+impl std::fmt::Debug for ChargeRequest<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ChargeRequest")
+            .field("payment_id", &self.payment_id)
+            .field("amount", &self.amount)
+            .field("currency", &self.currency)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
+}
