@@ -3,6 +3,7 @@
 //! Time and ids come in as arguments. A state machine is a function from (state, command) to the next state.
 //! This crate knows no other crate of the workspace.
 
+pub mod analytics;
 pub mod card;
 pub mod event;
 pub mod field;

@@ -159,17 +159,16 @@ pub fn claim(payment: &Payment, step: Step, invalid: Option<Failure>, now: Times
         }
     }
     if claimed.journal.is_empty() {
-        claimed.journal = first_entries(invalid, now);
-    }
-    if claimed.journal.iter().all(|entry| entry.outcome != Some(StepOutcome::Failed)) {
+        claimed.journal = first_journal(invalid, now);
+    } else {
         let attempt = attempts(&claimed.journal, step) + 1;
         claimed.journal.push(JournalEntry::intent(step, attempt, now));
     }
     claimed
 }
 
-/// What the journal of a freshly claimed payment begins with.
-fn first_entries(invalid: Option<Failure>, now: Timestamp) -> Vec<JournalEntry> {
+/// The journal with which a pending payment is claimed: what was decided in memory, then the intent to charge.
+pub fn first_journal(invalid: Option<Failure>, now: Timestamp) -> Vec<JournalEntry> {
     match invalid {
         Some(failure) => {
             vec![JournalEntry::at_once(Step::Validate, StepOutcome::Failed, now, Some(failure))]
@@ -177,6 +176,7 @@ fn first_entries(invalid: Option<Failure>, now: Timestamp) -> Vec<JournalEntry> 
         None => vec![
             JournalEntry::at_once(Step::Validate, StepOutcome::Succeeded, now, None),
             JournalEntry::at_once(Step::Reserve, StepOutcome::Skipped, now, None),
+            JournalEntry::intent(Step::Charge, 1, now),
         ],
     }
 }
@@ -285,11 +285,6 @@ fn wait_ms(base: i64, attempt: u32, jitter: u8) -> i64 {
     let doubled =
         base.saturating_mul(1_i64.checked_shl(attempt.saturating_sub(1)).unwrap_or(i64::MAX)).min(WAIT_MAX_MS);
     (doubled + doubled / 2 * i64::from(jitter.min(99)) / 100).min(WAIT_MAX_MS)
-}
-
-/// The gateway's key for the charge of a payment.
-pub fn charge_key(id: &PaymentId) -> String {
-    format!("{id}/{}", Step::Charge.as_str())
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ impl Timestamp {
     /// The first moment that can be shown.
     pub const MIN: Self = Self(0);
     /// The last moment that can be shown: in any time zone it is still the year 9999.
-    pub const MAX: Self = Self(253_402_207_200_999);
+    pub const MAX: Self = Self(253_402_207_200_000);
 
     /// A moment from milliseconds since 1970; outside of what RFC 3339 can show it is clamped.
     pub const fn from_ms(ms: i64) -> Self {
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn clamps_what_cannot_be_shown() {
-        assert_eq!(Timestamp::from_ms(i64::MAX).to_string(), "9999-12-30T22:00:00.999Z");
+        assert_eq!(Timestamp::from_ms(i64::MAX).to_string(), "9999-12-30T22:00:00.000Z");
         assert_eq!(Timestamp::from_ms(-5), Timestamp::MIN);
     }
 }
