@@ -9,7 +9,6 @@
 //! - Everything retryable has a last attempt; after the last `reconcile` the payment is stuck and a person is called.
 
 use crate::{
-    ids::PaymentId,
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::AMOUNT_MAX_MINOR_UNITS,
     payment::{Payment, PaymentView, SourceView, Status},

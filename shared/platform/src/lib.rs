@@ -1,0 +1,11 @@
+//! What every function stands on: configuration, AWS clients, telemetry, clock and randomness, secrets, and an HTTP
+//! client that cannot be turned against our own network.
+
+pub mod aws;
+pub mod cache;
+pub mod clock;
+pub mod config;
+pub mod guard;
+pub mod random;
+pub mod secrets;
+pub mod telemetry;

@@ -1,0 +1,43 @@
+//! The tables. One module per bounded context; every expression and every attribute name of Florin lives in this crate.
+//!
+//! Losing a race is not an error here: a write whose condition fails returns the winner's state (invariant 4), which
+//! DynamoDB hands back in the same call (`ReturnValuesOnConditionCheckFailure`).
+
+pub mod analytics;
+mod attributes;
+mod error;
+pub mod gateway;
+pub mod merchants;
+pub mod payments;
+pub mod schema;
+pub mod webhooks;
+
+pub use error::StoreError;
+
+use aws_sdk_dynamodb::{Client, types::KeysAndAttributes};
+
+use crate::attributes::Item;
+
+/// Reads up to 100 items at once, consistently. DynamoDB may leave some out under load; they are asked for again, a few
+/// times.
+pub(crate) async fn batch_get(
+    client: &Client,
+    table: &str,
+    keys: Vec<Item>,
+    tries: usize,
+) -> Result<Vec<Item>, StoreError> {
+    let mut wanted = keys;
+    let mut found = Vec::new();
+    for _ in 0..tries {
+        if wanted.is_empty() {
+            return Ok(found);
+        }
+        let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+        let request = request.map_err(|_| StoreError::Refused("no keys".to_owned()))?;
+        let output = client.batch_get_item().request_items(table, request).send().await?;
+        found.extend(output.responses.unwrap_or_default().remove(table).unwrap_or_default());
+        let left = output.unprocessed_keys.unwrap_or_default().remove(table);
+        wanted = left.map(|left| left.keys).unwrap_or_default();
+    }
+    if wanted.is_empty() { Ok(found) } else { Err(StoreError::Unavailable("throttled".to_owned())) }
+}

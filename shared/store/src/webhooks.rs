@@ -1,0 +1,187 @@
+//! Webhook endpoints and deliveries.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | merchant id | endpoint id | `url`, `generation` (of the signing secret), `enabled` |
+//! | endpoint id, or payment id for its own URL | event's time `#` event id | a delivery: `id`, `m`, `t` (event type), `st`, `n` (attempts), `nd` (next due), `a` (attempts: `t` moment, `r` result, `d` duration in ms), `ttl` |
+//!
+//! A delivery's key orders the deliveries of an endpoint by time, so no index is needed to list them.
+
+use std::collections::HashMap;
+
+use aws_sdk_dynamodb::{Client, error::SdkError, types::AttributeValue};
+use florin_domain::{
+    event::Event,
+    ids::{DeliveryId, MerchantId},
+    time::Timestamp,
+    webhook::{AttemptResult, Delivery, DeliveryStatus, ENDPOINTS_PER_MERCHANT_MAX, Target, WebhookEndpoint},
+};
+
+use crate::{
+    StoreError,
+    attributes::{Item, Reader, moment, number, text},
+};
+
+/// For how long a delivery is kept, in seconds: 90 days.
+pub const DELIVERY_TTL_SECONDS: i64 = 90 * 24 * 60 * 60;
+/// Keys of one batch read.
+const BATCH_GET_ITEMS_MAX: usize = 100;
+/// Repeats for keys that a batch read left out because it was throttled.
+const BATCH_GET_TRIES_MAX: usize = 5;
+
+/// The webhooks table.
+#[derive(Debug, Clone)]
+pub struct Webhooks {
+    client: Client,
+    table: String,
+}
+
+/// One HTTP try, for the record.
+#[derive(Debug, Clone)]
+pub struct Attempt {
+    /// When it began.
+    pub started_at: Timestamp,
+    /// How long it took.
+    pub duration_ms: i64,
+    /// What it came to.
+    pub result: AttemptResult,
+}
+
+impl Webhooks {
+    /// The table of this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// The merchant's endpoints.
+    pub async fn endpoints(&self, merchant: &MerchantId) -> Result<Vec<WebhookEndpoint>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :m AND begins_with(sk, :we)")
+            .expression_attribute_values(":m", text(merchant.as_str()))
+            .expression_attribute_values(":we", text("we_"))
+            .limit(i32::try_from(ENDPOINTS_PER_MERCHANT_MAX).unwrap_or(i32::MAX));
+        let items = query.send().await?.items.unwrap_or_default();
+        items
+            .iter()
+            .map(|item| {
+                let item = Reader(item);
+                Ok(WebhookEndpoint {
+                    id: item.parsed("sk")?,
+                    merchant_id: merchant.clone(),
+                    url: item.text("url")?.to_owned(),
+                    secret_generation: item.number("generation")?,
+                    enabled: item.flag("enabled"),
+                })
+            })
+            .collect()
+    }
+
+    /// Writes an endpoint, over whatever was there: used by the seed.
+    pub async fn put_endpoint(&self, endpoint: &WebhookEndpoint) -> Result<(), StoreError> {
+        let item = Item::from([
+            ("pk".to_owned(), text(endpoint.merchant_id.as_str())),
+            ("sk".to_owned(), text(endpoint.id.as_str())),
+            ("url".to_owned(), text(&endpoint.url)),
+            ("generation".to_owned(), number(endpoint.secret_generation)),
+            ("enabled".to_owned(), AttributeValue::Bool(endpoint.enabled)),
+        ]);
+        self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
+        Ok(())
+    }
+
+    /// What is known of these deliveries: one read for a whole batch of events and their targets.
+    pub async fn deliveries(&self, wanted: &[(&Event, &Target)]) -> Result<HashMap<DeliveryId, Delivery>, StoreError> {
+        // DynamoDB refuses a batch that names a key twice; a batch of messages may hold one event twice.
+        let keys: HashMap<(String, String), Item> = wanted
+            .iter()
+            .map(|(event, target)| {
+                let (pk, sk) = key(event, target);
+                let item = Item::from([("pk".to_owned(), text(&pk)), ("sk".to_owned(), text(&sk))]);
+                ((pk, sk), item)
+            })
+            .collect();
+        let keys: Vec<Item> = keys.into_values().collect();
+        let mut found = HashMap::new();
+        for chunk in keys.chunks(BATCH_GET_ITEMS_MAX) {
+            for item in crate::batch_get(&self.client, &self.table, chunk.to_vec(), BATCH_GET_TRIES_MAX).await? {
+                let delivery = from_item(&item)?;
+                found.insert(delivery.id.clone(), delivery);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Records an attempt and what follows from it. If another process has recorded one meanwhile, its record stands
+    /// and this attempt is not counted: both were real, but a delivery's attempts never go back.
+    pub async fn record(
+        &self,
+        event: &Event,
+        target: &Target,
+        delivery: &Delivery,
+        attempt: &Attempt,
+    ) -> Result<(), StoreError> {
+        let (pk, sk) = key(event, target);
+        let mut set = "id = :id, m = :m, t = :t, st = :st, n = :n, #ttl = :ttl, \
+                       a = list_append(if_not_exists(a, :none), :attempt)"
+            .to_owned();
+        let mut update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(pk))
+            .key("sk", text(sk))
+            .condition_expression("attribute_not_exists(pk) OR (n < :n AND st = :retrying)")
+            .expression_attribute_names("#ttl", "ttl")
+            .expression_attribute_values(":id", text(delivery.id.as_str()))
+            .expression_attribute_values(":m", text(event.merchantid.as_str()))
+            .expression_attribute_values(":t", text(event.event_type.as_str()))
+            .expression_attribute_values(":st", text(delivery.status.as_str()))
+            .expression_attribute_values(":retrying", text(DeliveryStatus::Retrying.as_str()))
+            .expression_attribute_values(":n", number(delivery.attempts))
+            .expression_attribute_values(":ttl", number(event.time.seconds().saturating_add(DELIVERY_TTL_SECONDS)))
+            .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
+            .expression_attribute_values(":attempt", AttributeValue::L(vec![attempt_value(attempt)]));
+        let mut remove = "";
+        match delivery.next_due {
+            Some(due) => {
+                set.push_str(", nd = :nd");
+                update = update.expression_attribute_values(":nd", moment(due));
+            }
+            None => remove = " REMOVE nd",
+        }
+        match update.update_expression(format!("SET {set}{remove}")).send().await {
+            Ok(_) => Ok(()),
+            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+fn key(event: &Event, target: &Target) -> (String, String) {
+    (target.owner(event).to_owned(), format!("{}#{}", event.time, event.id))
+}
+
+fn attempt_value(attempt: &Attempt) -> AttributeValue {
+    let result = match &attempt.result {
+        AttemptResult::Answered(status) => status.to_string(),
+        AttemptResult::Unanswered(code) | AttemptResult::Refused(code) => (*code).to_owned(),
+    };
+    AttributeValue::M(Item::from([
+        ("t".to_owned(), moment(attempt.started_at)),
+        ("r".to_owned(), text(result)),
+        ("d".to_owned(), number(attempt.duration_ms)),
+    ]))
+}
+
+fn from_item(item: &Item) -> Result<Delivery, StoreError> {
+    let item = Reader(item);
+    Ok(Delivery {
+        id: item.parsed("id")?,
+        status: DeliveryStatus::from_name(item.text("st")?).ok_or(StoreError::Corrupt { attribute: "st" })?,
+        attempts: item.number("n")?,
+        next_due: item.moment_if_any("nd")?,
+    })
+}
