@@ -1,0 +1,16 @@
+//! What tests share: an embedded DynamoDB with our tables, fakes of the ports, builders, and a meter that counts calls
+//! and write units.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::float_arithmetic,
+    clippy::missing_panics_doc,
+    reason = "a test helper that meets a surprise stops its test; write units are fractions, money is not among them"
+)]
+
+pub mod build;
+pub mod dynamo;
+pub mod fakes;
+pub mod meter;
