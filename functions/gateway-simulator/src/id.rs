@@ -42,11 +42,7 @@ pub(crate) fn last(prefix: &str) -> String {
 
 /// The prefix and random digits.
 pub(crate) fn random(prefix: &str) -> String {
-    let mut bytes = [0_u8; RANDOM_DIGITS];
-    if getrandom::fill(&mut bytes).is_err() {
-        // Ids need not be secret here, only different; a record that exists is never overwritten by a new one.
-        tracing::error!("the operating system gives no random bytes");
-    }
+    let bytes: [u8; RANDOM_DIGITS] = florin_platform::random::bytes();
     prefix.chars().chain(bytes.into_iter().map(|byte| digit(u64::from(byte)))).collect()
 }
 

@@ -26,6 +26,7 @@ use axum::{
     routing::{get, post},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
+use florin_platform::clock::Clock;
 use florin_store::gateway::GatewayTable;
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 use secrecy::{ExposeSecret, SecretString};
@@ -42,14 +43,11 @@ pub const SIMULATED_TIMEOUT_MS: u64 = 8_000;
 /// What an `Authorization` header may have, in bytes.
 const AUTHORIZATION_BYTES_MAX: usize = 512;
 
-/// Milliseconds since 1970, from wherever the caller takes its time.
-pub type Now = Arc<dyn Fn() -> i64 + Send + Sync>;
-
 /// What every request shares.
 pub struct Simulator {
     table: GatewayTable,
     api_key: SecretString,
-    now: Now,
+    clock: Clock,
     simulated_timeout: Duration,
     switch: Switch,
 }
@@ -59,9 +57,9 @@ type Shared = State<Arc<Simulator>>;
 impl Simulator {
     /// A simulator over `table` that lets `api_key` in.
     #[must_use]
-    pub fn new(table: GatewayTable, api_key: SecretString, now: Now) -> Self {
+    pub fn new(table: GatewayTable, api_key: SecretString, clock: Clock) -> Self {
         let simulated_timeout = Duration::from_millis(SIMULATED_TIMEOUT_MS);
-        Self { table, api_key, now, simulated_timeout, switch: Switch::default() }
+        Self { table, api_key, clock, simulated_timeout, switch: Switch::default() }
     }
 
     /// With another time than [`SIMULATED_TIMEOUT_MS`].
@@ -71,8 +69,15 @@ impl Simulator {
         self
     }
 
+    /// Opens the connection to the table, so that the first request does not wait for it. What goes wrong shows there.
+    pub async fn warm(&self) {
+        if let Err(error) = self.table.behaviour().await {
+            tracing::warn!(%error, "the table cannot be read yet");
+        }
+    }
+
     fn now_ms(&self) -> i64 {
-        (self.now)()
+        self.clock.now().ms()
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::{
     body::to_bytes,
-    extract::{FromRequest, FromRequestParts, RawQuery, Request},
+    extract::{FromRequest, FromRequestParts, Path, RawQuery, Request},
 };
 use http::{HeaderMap, Method, header::CONTENT_TYPE, request::Parts};
 use sha2::{Digest as _, Sha256};
@@ -31,6 +31,9 @@ const SECRET: &[&str] = &["card[number]", "card[cvc]"];
 /// The parameters of a request, each once.
 #[derive(Default)]
 pub(crate) struct Params(BTreeMap<String, String>);
+
+/// The id in a request's path.
+pub(crate) struct Id(pub(crate) String);
 
 /// A request that changes something.
 pub(crate) struct Post {
@@ -183,6 +186,15 @@ impl<S: Send + Sync> FromRequestParts<S> for Params {
             .await
             .map_err(|_| Failure::invalid("The query cannot be read."))?;
         Self::parse(query.unwrap_or_default().as_bytes())
+    }
+}
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Failure;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Failure> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(id)| Self(id)).map_err(|_| Failure::unknown_route())
     }
 }
 

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use florin_store::gateway::{Kind, Record};
@@ -19,7 +19,7 @@ use crate::{
     id,
     idempotency::Effect,
     list::{self, Listing},
-    params::{Params, Post},
+    params::{Id, Params, Post},
 };
 
 pub(crate) const PREFIX: &str = "pi_";
@@ -225,7 +225,7 @@ fn read(params: &Params) -> Result<Intent, Failure> {
 }
 
 /// Charges one that was created without, or whose card was declined.
-pub(crate) async fn confirm(State(simulator): Shared, Path(id): Path<String>, post: Post) -> Result<Response, Failure> {
+pub(crate) async fn confirm(State(simulator): Shared, Id(id): Id, post: Post) -> Result<Response, Failure> {
     let params = &post.params;
     params.only(&["payment_method", "off_session"])?;
     simulator
@@ -243,7 +243,7 @@ pub(crate) async fn confirm(State(simulator): Shared, Path(id): Path<String>, po
 }
 
 /// Cancels one that was not charged.
-pub(crate) async fn cancel(State(simulator): Shared, Path(id): Path<String>, post: Post) -> Result<Response, Failure> {
+pub(crate) async fn cancel(State(simulator): Shared, Id(id): Id, post: Post) -> Result<Response, Failure> {
     post.params.only(&["cancellation_reason"])?;
     simulator
         .once(&post, async || {
@@ -260,7 +260,7 @@ pub(crate) async fn cancel(State(simulator): Shared, Path(id): Path<String>, pos
 }
 
 /// Shows one.
-pub(crate) async fn retrieve(State(simulator): Shared, Path(id): Path<String>) -> Result<Response, Failure> {
+pub(crate) async fn retrieve(State(simulator): Shared, Id(id): Id) -> Result<Response, Failure> {
     let intent = simulator.intent(&id).await?.ok_or_else(|| Failure::not_found("payment_intent"))?;
     Ok(Json(intent.show()).into_response())
 }

@@ -2,7 +2,7 @@
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use florin_domain::{
@@ -21,7 +21,7 @@ use crate::{
     id,
     idempotency::Effect,
     list::{self, Listing},
-    params::{Params, Post},
+    params::{Id, Params, Post},
 };
 
 const PREFIX: &str = "pm_";
@@ -95,7 +95,7 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
 }
 
 /// Shows one.
-pub(crate) async fn retrieve(State(simulator): Shared, Path(id): Path<String>) -> Result<Response, Failure> {
+pub(crate) async fn retrieve(State(simulator): Shared, Id(id): Id) -> Result<Response, Failure> {
     let method = simulator.payment_method(&id).await?;
     let method = method.ok_or_else(|| Failure::not_found("PaymentMethod"))?;
     Ok(Json(method.show()).into_response())

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use axum::{
     Json,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
 };
 use florin_store::gateway::{Kind, Record};
@@ -18,7 +18,7 @@ use crate::{
     id,
     idempotency::Effect,
     list::{self, Listing},
-    params::{Params, Post},
+    params::{Id, Params, Post},
     payment_intents::{self, Status, charge_id},
 };
 
@@ -129,7 +129,7 @@ impl Simulator {
 }
 
 /// Shows one.
-pub(crate) async fn retrieve(State(simulator): Shared, Path(id): Path<String>) -> Result<Response, Failure> {
+pub(crate) async fn retrieve(State(simulator): Shared, Id(id): Id) -> Result<Response, Failure> {
     let record = match id::is_plausible(&id, PREFIX) {
         true => simulator.table.get(Kind::Refund, &id).await?,
         false => None,
