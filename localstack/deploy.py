@@ -36,7 +36,7 @@ def main() -> None:
         template = yaml_parse(source.read())
     bucket = f"{request['stack_name']}-code"
     clients.s3.create_bucket(Bucket=bucket)
-    upload_functions(clients.s3, bucket, template, pathlib.Path(request["binaries"]))
+    upload_functions(clients.s3, bucket, template, request["binaries"])
     clients.s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template))
     outputs = deploy(
         clients.cloudformation,
@@ -66,13 +66,13 @@ class Clients:
         self.functions = boto3.client("lambda", **common)
 
 
-def upload_functions(s3, bucket: str, template: dict, binaries: pathlib.Path) -> None:
+def upload_functions(s3, bucket: str, template: dict, binaries: dict) -> None:
     """Uploads each function's binary as a deterministic zip and points its CodeUri there."""
     for resource in template["Resources"].values():
         if resource["Type"] != "AWS::Serverless::Function":
             continue
         binary = resource["Metadata"]["BuildProperties"]["Binary"]
-        body = zipped(binaries / binary)
+        body = zipped(pathlib.Path(binaries[binary]))
         # A key that names its content: the same binary is no change, another one always is.
         key = f"{binary}-{hashlib.sha256(body).hexdigest()[:16]}.zip"
         s3.put_object(Bucket=bucket, Key=key, Body=body)

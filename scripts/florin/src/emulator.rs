@@ -1,0 +1,211 @@
+//! The emulator's process, and the function processes that it starts.
+//!
+//! All of them carry a mark in their environment, which they inherit: the state folder of their stack. So `down` finds
+//! what is left even after a crash, and never ends a process of another stack.
+
+use std::{
+    collections::HashSet,
+    env, fs,
+    fs::File,
+    io::ErrorKind,
+    net::{Ipv4Addr, TcpListener},
+    os::unix::{ffi::OsStrExt, process::CommandExt},
+    path::Path,
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process, waitpid};
+
+use crate::{
+    place::Place,
+    progress::last_lines,
+    stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
+};
+
+/// The mark.
+const MARK: &str = "FLORIN_EMULATOR_STATE_DIR";
+/// How long a start may take.
+const START_TIMEOUT_MS: u64 = 30_000;
+/// How long the emulator may take to end: it writes what `--keep` keeps.
+const STOP_TIMEOUT_MS: u64 = 15_000;
+/// How long leftover processes may take to end.
+const LEFTOVER_TIMEOUT_MS: u64 = 2_000;
+/// Between two looks.
+const LOOK_EVERY_MS: u64 = 50;
+/// What is shown of the log of an emulator that does not start.
+const LOG_LINES_SHOWN: usize = 20;
+/// What the emulator may see of the caller's environment. Not AWS settings: a profile or a proxy of the caller would
+/// send the functions elsewhere.
+const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
+
+/// A port that somebody holds is the caller's to decide about.
+pub(crate) fn ensure_port_is_free(port: u16) -> Result<()> {
+    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AddrInUse => {
+            bail!("port {port} of 127.0.0.1 is in use: stop what uses it, or choose another one with --port")
+        }
+        Err(error) => Err(error).with_context(|| format!("port {port} cannot be used; choose another one with --port")),
+    }
+}
+
+/// The emulator's address.
+pub(crate) fn endpoint(port: u16) -> String {
+    format!("http://127.0.0.1:{port}")
+}
+
+/// Starts the emulator, on loopback only, and waits until it answers.
+pub(crate) async fn start(place: &Place, python: &Path, port: u16, keep: bool) -> Result<Pid> {
+    fs::create_dir_all(place.temporary())?;
+    let log = File::create(place.emulator_log())?;
+    let endpoint = endpoint(port);
+    let mut command = Command::new(python);
+    command
+        .arg(place.root.join("localstack/start.py"))
+        .env_clear()
+        .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
+        .env(MARK, &place.state)
+        .env("TMPDIR", place.temporary())
+        .env("GATEWAY_PORT", port.to_string())
+        .env("BIND_HOST", "127.0.0.1")
+        .env("MINISTACK_HOST", "127.0.0.1")
+        .env("MINISTACK_REGION", REGION)
+        .env("SFTP_ENABLED", "0")
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("PERSIST_STATE", if keep { "1" } else { "0" })
+        .env("STATE_DIR", place.kept())
+        // The functions inherit these.
+        .env("AWS_ENDPOINT_URL", &endpoint)
+        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
+        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
+        .env("AWS_CONFIG_FILE", "/dev/null")
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_EC2_METADATA_DISABLED", "true")
+        .current_dir(&place.state)
+        .stdin(Stdio::null())
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        // Its own group: Ctrl-C reaches this tool alone, which then ends the emulator in order.
+        .process_group(0);
+    let child = command.spawn().context("cannot start the emulator")?;
+    let pid = Pid::from_child(&child);
+    fs::write(place.emulator_pid(), pid.as_raw_nonzero().to_string())?;
+    let deadline = Instant::now() + Duration::from_millis(START_TIMEOUT_MS);
+    while !answers(&endpoint).await {
+        if !is_alive(pid) || Instant::now() >= deadline {
+            let said = last_lines(&place.emulator_log(), LOG_LINES_SHOWN);
+            stop(place).await?;
+            bail!("the emulator does not start; it said:\n{said}");
+        }
+        look_again().await;
+    }
+    Ok(pid)
+}
+
+/// Whether an emulator answers there.
+pub(crate) async fn answers(endpoint: &str) -> bool {
+    let Ok(client) = http_client() else { return false };
+    let answer = client.get(format!("{endpoint}/_ministack/health")).send().await;
+    answer.is_ok_and(|answer| answer.status().is_success())
+}
+
+/// A client for addresses on this machine: no proxy of the caller's comes between.
+pub(crate) fn http_client() -> Result<reqwest::Client> {
+    let timeout = Duration::from_secs(20);
+    Ok(reqwest::Client::builder().no_proxy().timeout(timeout).build()?)
+}
+
+/// The emulator of this stack, if it lives.
+pub(crate) fn running(place: &Place) -> Option<Pid> {
+    let pid = fs::read_to_string(place.emulator_pid()).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
+    // The number alone proves nothing: the system may have given it to another process since.
+    let ours = !Path::new("/proc/self/environ").exists() || is_marked(pid, place);
+    (ours && is_alive(pid)).then_some(pid)
+}
+
+/// Ends the emulator and every function process, and says whether there was any.
+pub(crate) async fn stop(place: &Place) -> Result<bool> {
+    let mut found = false;
+    if let Some(pid) = running(place) {
+        found = true;
+        signal(pid, Signal::TERM);
+        if !ended(&[pid], STOP_TIMEOUT_MS).await {
+            if kill_process_group(pid, Signal::KILL).is_err() {
+                signal(pid, Signal::KILL);
+            }
+            ended(&[pid], LEFTOVER_TIMEOUT_MS).await;
+        }
+    }
+    let leftovers = marked(place);
+    if !leftovers.is_empty() {
+        found = true;
+        leftovers.iter().for_each(|pid| signal(*pid, Signal::TERM));
+        if !ended(&leftovers, LEFTOVER_TIMEOUT_MS).await {
+            marked(place).iter().for_each(|pid| signal(*pid, Signal::KILL));
+            ended(&leftovers, LEFTOVER_TIMEOUT_MS).await;
+        }
+    }
+    remove(&place.emulator_pid())?;
+    match fs::remove_dir_all(place.temporary()) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove temporary files"),
+        _ => Ok(found),
+    }
+}
+
+/// Removes a file that may be absent.
+pub(crate) fn remove(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A process that has ended meanwhile needs no signal.
+fn signal(pid: Pid, signal: Signal) {
+    if kill_process(pid, signal).is_err() {
+        // Gone already.
+    }
+}
+
+async fn ended(pids: &[Pid], timeout_ms: u64) -> bool {
+    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    while pids.iter().any(|pid| is_alive(*pid)) {
+        if Instant::now() >= deadline {
+            return false;
+        }
+        look_again().await;
+    }
+    true
+}
+
+async fn look_again() {
+    tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
+}
+
+/// Whether the process runs. One that has ended but was not waited for does not.
+pub(crate) fn is_alive(pid: Pid) -> bool {
+    // Reaps it if it is a child of this process; of others the system says so and nothing happens.
+    if waitpid(Some(pid), WaitOptions::NOHANG).is_ok_and(|status| status.is_some()) {
+        return false;
+    }
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
+    !is_zombie && test_kill_process(pid).is_ok()
+}
+
+/// Every process of this stack. Empty where there is no `/proc`.
+fn marked(place: &Place) -> Vec<Pid> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    let pids: HashSet<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
+    pids.into_iter().filter_map(Pid::from_raw).filter(|pid| is_marked(*pid, place) && is_alive(*pid)).collect()
+}
+
+fn is_marked(pid: Pid, place: &Place) -> bool {
+    let mark = [MARK.as_bytes(), b"=", place.state.as_os_str().as_bytes()].concat();
+    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
+    environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+}
