@@ -159,7 +159,7 @@ pub fn claim(payment: &Payment, step: Step, invalid: Option<Failure>, now: Times
     }
     if claimed.journal.is_empty() {
         claimed.journal = first_journal(invalid, now);
-    } else {
+    } else if self::invalid(&claimed).is_none() {
         let attempt = attempts(&claimed.journal, step) + 1;
         claimed.journal.push(JournalEntry::intent(step, attempt, now));
     }
@@ -434,8 +434,10 @@ mod tests {
         let claimed = claim(&payment(), Step::Charge, Some(failure.clone()), START);
         assert_eq!(story(&claimed), ["validate 1 failed"]);
         assert_eq!(invalid(&claimed), Some(&failure));
+        let claimed = claim(&claimed, Step::Charge, None, START.plus_ms(LEASE_MS));
+        assert_eq!(story(&claimed), ["validate 1 failed"], "nor does the next processor charge it");
         let failed = fail_invalid(&claimed, failure, START);
-        assert_eq!((failed.status, failed.version), (Status::Failed, 3));
+        assert_eq!((failed.status, failed.version), (Status::Failed, 4));
     }
 
     #[test]

@@ -5,7 +5,11 @@ pub mod aws;
 pub mod cache;
 pub mod clock;
 pub mod config;
+pub mod deadline;
 pub mod guard;
+pub mod http;
 pub mod random;
 pub mod secrets;
 pub mod telemetry;
+
+pub use deadline::time_left;

@@ -160,20 +160,27 @@ impl Payments {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
             Ok(output) => winner(output.attributes).map(Written::Done).map(Some),
-            Err(error) => match lost_update(error)? {
-                None => Ok(None),
-                Some(winner) => {
-                    let ours = winner.status == Status::Processing
-                        && winner.lease_until == Some(lease)
-                        && winner.journal == journal;
-                    Ok(Some(if ours { Written::Done(winner) } else { Written::Lost(winner) }))
-                }
-            },
+            // Our own first try may stand there, if its answer was lost. We cannot tell it from another processor's
+            // within the same millisecond, and waiting for the lease to end is safe.
+            Err(error) => Ok(lost_update(error)?.map(Written::Lost)),
         }
+    }
+
+    /// Claims a payment that was under way before, as `saga::claim` has it. `Lost` if it has changed since.
+    pub async fn claim_again(&self, from: &Payment, claimed: &Payment) -> Result<Option<Written>, StoreError> {
+        self.replace(from, claimed).await
     }
 
     /// Replaces `from` by `to`, if nobody has changed the payment since. A payment that has ended leaves the due index.
     pub async fn save(&self, from: &Payment, to: &Payment) -> Result<Option<Written>, StoreError> {
+        Ok(match self.replace(from, to).await? {
+            // The SDK tries a lost call again: what stands there is our own first try.
+            Some(Written::Lost(winner)) if winner == *to => Some(Written::Done(winner)),
+            written => written,
+        })
+    }
+
+    async fn replace(&self, from: &Payment, to: &Payment) -> Result<Option<Written>, StoreError> {
         let mut set = vec!["st = :st", "v = :v", "ua = :ua", "j = :j"];
         let mut remove = Vec::new();
         let mut update = self

@@ -1,0 +1,43 @@
+//! Wires the processor to its queue, its tables, its topic and the gateway.
+
+use std::sync::Arc;
+
+use florin_gateway::StripeGateway;
+use florin_messaging::{SnsPublisher, SqsVisibility};
+use florin_platform::{aws, clock::Clock, config, http, telemetry, time_left};
+use florin_processor::Processor;
+use florin_store::{merchants::Merchants, payments::Payments};
+use lambda_runtime::{LambdaEvent, service_fn};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_runtime::Error> {
+    telemetry::init();
+    let aws = aws::config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let payments = Payments::new(dynamodb.clone(), config::required("PAYMENTS_TABLE")?);
+    let merchants = Merchants::new(dynamodb, config::required("MERCHANTS_TABLE")?);
+    let publisher = SnsPublisher::gathering(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
+    let visibility = SqsVisibility::new(aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_URL")?);
+    let gateway = StripeGateway::new(
+        http::client()?,
+        &config::required("GATEWAY_BASE_URL")?,
+        config::required("GATEWAY_API_KEY")?.into(),
+    );
+    // Connections are opened now, while CPU is not rationed.
+    let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
+    if let Err(error) = pinged {
+        tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
+    }
+    let processor = Processor::new(
+        payments,
+        merchants,
+        Arc::new(gateway),
+        Arc::new(publisher),
+        Arc::new(visibility),
+        Clock::System,
+    );
+    lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
+        processor.handle(event.payload, time_left(&event.context)).await.map_err(lambda_runtime::Error::from)
+    }))
+    .await
+}
