@@ -20,7 +20,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
     let _lock = place.lock()?;
     let found = stop(&place).await?;
-    println!("{}", if found { "Florin is down." } else { "Florin was not running." });
+    say!("{}", if found { "Florin is down." } else { "Florin was not running." });
     Ok(())
 }
 

@@ -1,12 +1,13 @@
 //! `florin`: the command-line tool behind the scripts.
-#![allow(clippy::print_stdout, reason = "a command-line tool speaks on standard output")]
+
+#[macro_use]
+mod progress;
 
 mod down;
 mod emulator;
 mod functions;
 mod local_env;
 mod place;
-mod progress;
 mod python;
 mod seed;
 mod stack;

@@ -1,6 +1,7 @@
 //! Telling what is going on.
 
 use std::{
+    fmt::Display,
     fs::File,
     io::Write,
     path::Path,
@@ -18,6 +19,11 @@ const SIGN_OF_LIFE_EVERY_S: u64 = 10;
 /// What is shown of a failed command's output.
 const LINES_SHOWN_MAX: usize = 40;
 
+/// Prints a line as `println!` does, but survives a closed pipe.
+macro_rules! say {
+    ($($line:tt)*) => { $crate::progress::say(format_args!($($line)*)) };
+}
+
 /// Announces a step.
 pub(crate) fn step(text: &str) {
     eprintln!("==> {text}");
@@ -25,6 +31,7 @@ pub(crate) fn step(text: &str) {
 
 /// Runs a command whose own output is no pleasure: into a log, with a sign of life now and then, and shown if it
 /// failed.
+#[expect(clippy::disallowed_methods, reason = "this is no function: nobody is billed while it waits")]
 pub(crate) fn run_quietly(command: &mut Command, log: &Path) -> Result<()> {
     let file = File::create(log).with_context(|| format!("cannot write {}", log.display()))?;
     let name = command.get_program().display().to_string();
@@ -65,7 +72,12 @@ pub(crate) fn last_lines(log: &Path, count: usize) -> String {
     lines.get(lines.len().saturating_sub(count)..).unwrap_or_default().join("\n")
 }
 
-/// Bytes to standard output as they are; a closed pipe is nobody's error.
+/// A line for the caller: what `say!` calls. A closed pipe (`florin status | head -1`) is nobody's error.
+pub(crate) fn say(line: impl Display) {
+    pass_on(format!("{line}\n").as_bytes());
+}
+
+/// Bytes to standard output as they are.
 pub(crate) fn pass_on(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     if out.write_all(bytes).and_then(|()| out.flush()).is_err() {

@@ -62,9 +62,9 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         What::Merchant { name } => {
             let merchant = SeededMerchant::random(name);
             merchant.write(&merchants(&env).await?, root_key).await?;
-            println!("id              {}", merchant.id);
-            println!("api_key         {}", merchant.api_key);
-            println!("webhook_secret  {}", merchant.webhook_secret(root_key)?);
+            say!("id              {}", merchant.id);
+            say!("api_key         {}", merchant.api_key);
+            say!("webhook_secret  {}", merchant.webhook_secret(root_key)?);
         }
         What::Endpoint { merchant, url } => {
             let known = merchants(&env).await?.merchant(merchant).await?;
@@ -79,8 +79,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
             let table = env.required("FLORIN_WEBHOOKS_TABLE")?;
             Webhooks::new(Client::new(&stack::sdk(&env).await?), table).put_endpoint(&endpoint).await?;
             let secret = read(root_key)?.webhook_secret(endpoint.id.as_str(), endpoint.secret_generation);
-            println!("id      {}", endpoint.id);
-            println!("secret  {}", secret.expose_text());
+            say!("id      {}", endpoint.id);
+            say!("secret  {}", secret.expose_text());
         }
     }
     Ok(())

@@ -20,23 +20,23 @@ pub(crate) struct Options {
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
     let Some(env) = stack::running(&place).await? else {
-        println!("Florin does not run here; start it with ./scripts/up.");
+        say!("Florin does not run here; start it with ./scripts/up.");
         return Ok(());
     };
     let queues = Client::new(&stack::sdk(&env).await?);
-    println!("API  {}", env.required("FLORIN_API_URL")?);
-    println!();
-    println!("{:<12} {:>8} {:>10} {:>8} {:>13}", "queue", "waiting", "in flight", "delayed", "dead letters");
+    say!("API  {}", env.required("FLORIN_API_URL")?);
+    say!("");
+    say!("{:<12} {:>8} {:>10} {:>8} {:>13}", "queue", "waiting", "in flight", "delayed", "dead letters");
     for consumer in CONSUMERS {
         let depth = depth(&queues, env.required(&consumer.queue_variable())?).await?;
         let dead = self::depth(&queues, env.required(&consumer.dead_letters_variable())?).await?;
         let [waiting, in_flight, delayed] = &depth;
         let [dead, ..] = &dead;
-        println!("{:<12} {waiting:>8} {in_flight:>10} {delayed:>8} {dead:>13}", consumer.name);
+        say!("{:<12} {waiting:>8} {in_flight:>10} {delayed:>8} {dead:>13}", consumer.name);
     }
     let [undelivered, ..] = depth(&queues, env.required("FLORIN_UNDELIVERED_EVENTS_URL")?).await?;
-    println!();
-    println!("events that no queue took: {undelivered}");
+    say!("");
+    say!("events that no queue took: {undelivered}");
     Ok(())
 }
 

@@ -53,8 +53,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
     let lock = place.lock()?;
     if let Some(env) = stack::running(&place).await? {
-        println!("Florin runs already, at {}; nothing was changed.", env.required("FLORIN_API_URL")?);
-        println!("Its settings are in {}; ./scripts/down stops it.", place.local_env().display());
+        say!("Florin runs already, at {}; nothing was changed.", env.required("FLORIN_API_URL")?);
+        say!("Its settings are in {}; ./scripts/down stops it.", place.local_env().display());
         return Ok(());
     }
     if down::stop(&place).await? {
@@ -86,7 +86,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     if options.detach {
         return Ok(());
     }
-    println!("Ctrl-C stops everything. The log:\n");
+    say!("Ctrl-C stops everything. The log:\n");
     let outcome = tokio::select! {
         outcome = follow_log(&place, pid) => outcome,
         () = interrupted() => Ok(()),
@@ -96,12 +96,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     outcome
 }
 
-async fn bring_up(
-    place: &Place,
-    python: &Path,
-    options: &Options,
-    binaries: &Binaries,
-) -> Result<(LocalEnv, Pid)> {
+async fn bring_up(place: &Place, python: &Path, options: &Options, binaries: &Binaries) -> Result<(LocalEnv, Pid)> {
     let settings = Settings::prepare(place, options.keep)?;
     step(&format!("Starting the emulator on {}", emulator::endpoint(options.port)));
     let pid = emulator::start(place, python, options.port, options.keep).await?;
@@ -139,7 +134,7 @@ fn introduce(place: &Place, env: &LocalEnv, started: Instant) -> Result<()> {
     let (gateway, gateway_key) = (env.required("FLORIN_GATEWAY_URL")?, env.required("FLORIN_GATEWAY_KEY")?);
     let local_env = place.local_env();
     let local_env = local_env.strip_prefix(&place.root).unwrap_or(&local_env).display();
-    println!(
+    say!(
         r#"
 Florin is up, after {} s.
 
