@@ -16,7 +16,7 @@ use tower::ServiceExt as _;
 
 pub(crate) const API_KEY: &str = "sk_test_simulator";
 pub(crate) const NOW_MS: i64 = 1_795_251_600_000;
-pub(crate) const SIMULATED_TIMEOUT: Duration = Duration::from_millis(600);
+pub(crate) const SIMULATED_TIMEOUT: Duration = Duration::from_millis(1_500);
 
 /// One instance of the function.
 #[derive(Clone)]
