@@ -56,7 +56,7 @@ enum What {
 /// Runs `florin seed`.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
-    let env = stack::running(&place).await?.context("Florin does not run here; start it with ./scripts/up")?;
+    let env = stack::described(&place)?;
     let root_key = env.required("FLORIN_ROOT_KEY")?;
     match &options.what {
         What::Merchant { name } => {

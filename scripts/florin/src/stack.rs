@@ -248,3 +248,8 @@ pub(crate) async fn running(place: &Place) -> Result<Option<LocalEnv>> {
     let answers = emulator::running(place).is_some() && emulator::answers(env.required("AWS_ENDPOINT_URL")?).await;
     Ok(answers.then_some(env))
 }
+
+/// How to reach the stack, whoever started it.
+pub(crate) fn described(place: &Place) -> Result<LocalEnv> {
+    LocalEnv::read(&place.local_env())?.context("Florin does not run here; start it with ./scripts/up")
+}

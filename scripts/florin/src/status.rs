@@ -19,10 +19,7 @@ pub(crate) struct Options {
 /// Runs `florin status`.
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
-    let Some(env) = stack::running(&place).await? else {
-        say!("Florin does not run here; start it with ./scripts/up.");
-        return Ok(());
-    };
+    let env = stack::described(&place)?;
     let queues = Client::new(&stack::sdk(&env).await?);
     say!("API  {}", env.required("FLORIN_API_URL")?);
     say!("");
@@ -48,7 +45,7 @@ async fn depth(queues: &Client, url: &str) -> Result<[String; 3]> {
         QueueAttributeName::ApproximateNumberOfMessagesDelayed,
     ];
     let request = queues.get_queue_attributes().queue_url(url).set_attribute_names(Some(names.to_vec()));
-    let answer = request.send().await.with_context(|| format!("cannot read {url}"))?;
+    let answer = request.send().await.with_context(|| format!("{url} does not answer"))?;
     let attributes = answer.attributes.unwrap_or_default();
     Ok(names.map(|name| attributes.get(&name).cloned().unwrap_or_else(|| "?".to_owned())))
 }
