@@ -58,7 +58,7 @@ where
     let outcomes = batch.records.iter().map(|record| async move {
         match parse(record) {
             None => Outcome::Poison,
-            Some(delivered) => guarded(handler(delivered), limit).await.unwrap_or(Outcome::Retry),
+            Some(delivered) => guarded(async { handler(delivered).await }, limit).await.unwrap_or(Outcome::Retry),
         }
     });
     let outcomes = futures::future::join_all(outcomes).await;
@@ -82,7 +82,7 @@ where
     let outcome = if delivered.is_empty() {
         Outcome::Done
     } else {
-        guarded(handler(delivered), time_limit(time_left)).await.unwrap_or(Outcome::Retry)
+        guarded(async { handler(delivered).await }, time_limit(time_left)).await.unwrap_or(Outcome::Retry)
     };
     let outcomes = good.into_iter().map(|good| if good { outcome.clone() } else { Outcome::Poison }).collect();
     report(&batch.records, outcomes, visibility).await
@@ -147,7 +147,7 @@ async fn report(
         };
         response.add_failure(id);
         let seconds = match outcome {
-            Outcome::RetryAfter(wait) => Some(i32::try_from(wait.as_millis().div_ceil(1_000)).unwrap_or(i32::MAX)),
+            Outcome::RetryAfter(wait) => Some(seconds_rounded_up(wait)),
             Outcome::Poison => Some(0),
             Outcome::Retry | Outcome::Done => None,
         };
@@ -157,6 +157,11 @@ async fn report(
         visibility.change(changes).await;
     }
     Ok(response)
+}
+
+/// Rounded down, a message would come back before its time, and use up a receive for nothing.
+fn seconds_rounded_up(wait: Duration) -> i32 {
+    i32::try_from(wait.as_nanos().div_ceil(1_000_000_000)).unwrap_or(i32::MAX)
 }
 
 fn non_empty(text: &Option<String>) -> Option<&str> {
