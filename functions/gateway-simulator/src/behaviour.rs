@@ -14,8 +14,8 @@ use tokio::sync::Mutex;
 
 use crate::{Shared, Simulator, failure::Failure, params::Post};
 
-/// The longest delay, in milliseconds: API Gateway waits 30 seconds.
-pub const DELAY_MS_MAX: i64 = 20_000;
+/// The longest delay, in milliseconds: below the time-out of the function, which is 15 seconds.
+pub const DELAY_MS_MAX: i64 = 10_000;
 
 /// The longest time that a behaviour lasts, in seconds, so that nothing stays broken by being forgotten.
 pub const BEHAVIOUR_SECONDS_MAX: i64 = 3_600;

@@ -522,7 +522,7 @@ async fn the_switch_breaks_every_instance_for_a_while() {
     let started = Instant::now();
     gateway.get("/v1/payment_intents").await.expect(OK);
     assert!(started.elapsed() < Duration::from_millis(700));
-    for form in ["", "mode=fast", "mode=slow&delay_ms=20001", "mode=error&for_seconds=3601", "mode=error&x=1"] {
+    for form in ["", "mode=fast", "mode=slow&delay_ms=10001", "mode=error&for_seconds=3601", "mode=error&x=1"] {
         gateway.post("/_simulator/behaviour", None, form).await.expect(BAD_REQUEST);
     }
 }
