@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ApiKeyId, MerchantId};
 
+/// The generation of every merchant's webhook signing secret while there is no way to rotate it. The webhook sender
+/// cannot read the merchants table, so it relies on this.
+pub const MERCHANT_SECRET_GENERATION: u32 = 1;
+
 /// A tenant. Everything else belongs to exactly one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Merchant {

@@ -112,6 +112,17 @@ impl Analytics {
         Self { client, counters: counters.into(), counted: counted.into() }
     }
 
+    /// Whether the record of what was counted answers. Also warms the connection during init.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.client.get_item().table_name(&self.counted).key("pk", text("ping")).send().await?;
+        Ok(())
+    }
+
+    /// The counters alone, for reading: what reads them has no business with the record of what was counted.
+    pub fn reader(client: Client, counters: impl Into<String>) -> Self {
+        Self::new(client, counters, "")
+    }
+
     /// Counts these events, each once, however often it is told. All or nothing, in one transaction of at most
     /// `EVENTS_PER_TRANSACTION_MAX` events. `shard` is any number below `COUNTER_SHARDS`.
     pub async fn count(&self, events: &[Ended], shard: u8) -> Result<(), StoreError> {
@@ -221,7 +232,8 @@ impl Analytics {
             .map_err(|_| StoreError::Refused("incomplete update".to_owned()))
     }
 
-    /// The merchant's counters of the hours from `from` (inclusive) to `to` (exclusive), in order of hour and currency.
+    /// The merchant's counters of the hours that begin between `from` (inclusive) and `to` (exclusive), in order of hour
+    /// and currency.
     pub async fn hours(
         &self,
         merchant: &MerchantId,
@@ -231,7 +243,12 @@ impl Analytics {
         let mut sums: BTreeMap<(Timestamp, &'static str), HourCounters> = BTreeMap::new();
         let mut start: Option<Item> = None;
         let mut read = 0;
+        // DynamoDB refuses a range that ends before it begins.
+        if from >= to {
+            return Ok(Vec::new());
+        }
         loop {
+            // A sort key is the hour and more, so it comes right behind its bare hour: `to` itself is left out.
             let query = self
                 .client
                 .query()

@@ -9,7 +9,12 @@
 
 use std::collections::HashMap;
 
-use aws_sdk_dynamodb::{Client, error::SdkError, types::AttributeValue};
+use aws_sdk_dynamodb::{
+    Client,
+    error::SdkError,
+    operation::update_item::UpdateItemError,
+    types::{AttributeValue, ReturnValuesOnConditionCheckFailure},
+};
 use florin_domain::{
     event::Event,
     ids::{DeliveryId, MerchantId},
@@ -114,16 +119,25 @@ impl Webhooks {
         Ok(found)
     }
 
-    /// Records an attempt and what follows from it. If another process has recorded one meanwhile, its record stands
-    /// and this attempt is not counted: both were real, but a delivery's attempts never go back.
+    /// Whether the table answers. Also warms the connection during init.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        let request = self.client.get_item().table_name(&self.table).key("pk", text("ping")).key("sk", text("ping"));
+        request.send().await?;
+        Ok(())
+    }
+
+    /// Records an attempt and what follows from it, and returns the record that stands. If another process has
+    /// recorded the same attempt or a later one meanwhile, that one stands: both were real, but a delivery's attempts
+    /// never go back. Only a success replaces a failure of the same number, and nothing replaces an end.
     pub async fn record(
         &self,
         event: &Event,
         target: &Target,
         delivery: &Delivery,
         attempt: &Attempt,
-    ) -> Result<(), StoreError> {
+    ) -> Result<Delivery, StoreError> {
         let (pk, sk) = key(event, target);
+        let earlier = if delivery.status == DeliveryStatus::Delivered { "n <= :n" } else { "n < :n" };
         let mut set = "id = :id, m = :m, t = :t, st = :st, n = :n, #ttl = :ttl, \
                        a = list_append(if_not_exists(a, :none), :attempt)"
             .to_owned();
@@ -133,7 +147,8 @@ impl Webhooks {
             .table_name(&self.table)
             .key("pk", text(pk))
             .key("sk", text(sk))
-            .condition_expression("attribute_not_exists(pk) OR (n < :n AND st = :retrying)")
+            .condition_expression(format!("attribute_not_exists(pk) OR (st = :retrying AND {earlier})"))
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
             .expression_attribute_names("#ttl", "ttl")
             .expression_attribute_values(":id", text(delivery.id.as_str()))
             .expression_attribute_values(":m", text(event.merchantid.as_str()))
@@ -153,8 +168,13 @@ impl Webhooks {
             None => remove = " REMOVE nd",
         }
         match update.update_expression(format!("SET {set}{remove}")).send().await {
-            Ok(_) => Ok(()),
-            Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+            Ok(_) => Ok(delivery.clone()),
+            Err(SdkError::ServiceError(error)) => match error.err() {
+                UpdateItemError::ConditionalCheckFailedException(lost) => {
+                    from_item(lost.item().ok_or(StoreError::Corrupt { attribute: "pk" })?)
+                }
+                _ => Err(SdkError::ServiceError(error).into()),
+            },
             Err(error) => Err(error.into()),
         }
     }
