@@ -209,3 +209,61 @@ fn is_marked(pid: Pid, place: &Place) -> bool {
     let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
     environment.split(|byte| *byte == 0).any(|variable| variable == mark)
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+mod tests {
+    use super::*;
+    use crate::place::StateDir;
+
+    fn place(folder: &tempfile::TempDir) -> Place {
+        Place::find(&StateDir { state_dir: folder.path().join("state") }).unwrap()
+    }
+
+    /// A process as the emulator would start one: with the mark of its stack, and deaf to polite requests.
+    fn leftover(place: &Place) -> std::process::Child {
+        let mut command = Command::new("sh");
+        command.args(["-c", "trap '' TERM; while :; do sleep 0.05; done"]).env(MARK, &place.state);
+        let child = command.spawn().unwrap();
+        // Between fork and exec the environment is still the test's.
+        while !is_marked(Pid::from_child(&child), place) {
+            std::thread::yield_now();
+        }
+        child
+    }
+
+    #[test]
+    fn a_held_port_names_the_option() {
+        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = held.local_addr().unwrap().port();
+        let error = ensure_port_is_free(port).unwrap_err().to_string();
+        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
+        drop(held);
+        ensure_port_is_free(port).unwrap();
+    }
+
+    #[tokio::test]
+    #[cfg(target_os = "linux")]
+    async fn stop_ends_what_is_left_of_its_own_stack_and_nothing_else() {
+        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
+        let [mine, other] = folders.each_ref().map(place);
+        let (my_child, mut other_child) = (leftover(&mine), leftover(&other));
+
+        assert!(stop(&mine).await.unwrap());
+
+        assert!(!is_alive(Pid::from_child(&my_child)));
+        assert!(is_alive(Pid::from_child(&other_child)));
+        assert!(!stop(&mine).await.unwrap(), "a second stop finds nothing");
+        other_child.kill().unwrap();
+        other_child.wait().unwrap();
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_reused_process_id_is_not_the_emulator() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = place(&folder);
+        fs::write(place.emulator_pid(), std::process::id().to_string()).unwrap();
+        assert_eq!(running(&place), None);
+    }
+}

@@ -83,3 +83,20 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_command_at_a_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::find(&StateDir { state_dir: folder.path().to_path_buf() }).unwrap();
+        let first = place.lock().unwrap();
+        let error = place.lock().unwrap_err().to_string();
+        assert!(error.contains("another"), "{error}");
+        drop(first);
+        place.lock().unwrap();
+    }
+}
