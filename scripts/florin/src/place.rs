@@ -1,7 +1,8 @@
 //! Where things lie: the project, and the folder that holds the state of one local stack.
 
 use std::{
-    fs::{self, File, TryLockError},
+    fs::{DirBuilder, File, TryLockError},
+    os::unix::fs::DirBuilderExt,
     path::{Path, PathBuf},
 };
 
@@ -37,7 +38,9 @@ impl Place {
         // The default lies in the project, wherever in it the command is called; a given path is the caller's.
         let base = if options.state_dir == Path::new(".florin") { &root } else { &here };
         let state = base.join(&options.state_dir);
-        fs::create_dir_all(&state).with_context(|| format!("cannot make {}", state.display()))?;
+        // The emulator's files hold the stack's keys: nobody else looks in.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&state);
+        made.with_context(|| format!("cannot make {}", state.display()))?;
         Ok(Self { root, state: state.canonicalize()? })
     }
 
