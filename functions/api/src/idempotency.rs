@@ -1,0 +1,47 @@
+//! The header `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), quoted as the draft has it or bare as most
+//! clients send it.
+
+use axum::http::HeaderMap;
+
+use crate::problem::Problem;
+
+/// Longest key, in characters, without the quotes.
+pub const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+
+/// The request's key.
+pub(crate) fn key(headers: &HeaderMap) -> Result<&str, Problem> {
+    let mut values = headers.get_all("idempotency-key").iter();
+    let value = values.next().ok_or(Problem::IdempotencyKeyMissing)?;
+    if values.next().is_some() {
+        return Err(Problem::IdempotencyKeyInvalid);
+    }
+    let text = value.to_str().map_err(|_| Problem::IdempotencyKeyInvalid)?.trim();
+    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    let fits = (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
+    if fits { Ok(key) } else { Err(Problem::IdempotencyKeyInvalid) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: &str) -> Option<String> {
+        let mut headers = HeaderMap::new();
+        headers.insert("idempotency-key", value.parse().unwrap());
+        key(&headers).ok().map(str::to_owned)
+    }
+
+    #[test]
+    fn quoted_and_bare_are_the_same_key() {
+        assert_eq!(read("abc"), Some("abc".to_owned()));
+        assert_eq!(read("\"abc\""), read("abc"));
+        assert_eq!(read(&"a".repeat(255)), Some("a".repeat(255)));
+    }
+
+    #[test]
+    fn what_is_no_key_is_refused() {
+        for wrong in ["", "\"\"", "a b", &"a".repeat(256)] {
+            assert_eq!(read(wrong), None, "{wrong:?}");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The merchants' HTTP API: an axum router that runs under Lambda and, in tests, under nothing at all.
+//!
+//! One file per route. What a request may get wrong, and in which order it is told, stands in `problem`.
+
+mod analytics;
+mod auth;
+mod body;
+mod context;
+mod health;
+mod idempotency;
+mod payments;
+pub mod problem;
+mod query;
+
+use std::sync::Arc;
+
+use axum::{Router, middleware, routing::get};
+use florin_domain::card::Mode;
+use florin_gateway::Gateway;
+use florin_messaging::Publisher;
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+
+pub use crate::{auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX};
+
+use crate::problem::Problem;
+
+/// What the API works with.
+pub struct Dependencies {
+    /// The payments table.
+    pub payments: Payments,
+    /// The merchants table.
+    pub merchants: Merchants,
+    /// The counters.
+    pub analytics: Analytics,
+    /// Where cards become tokens.
+    pub gateway: Arc<dyn Gateway>,
+    /// Where events go.
+    pub publisher: Arc<dyn Publisher>,
+    /// From which keyed hashes are derived.
+    pub root_key: RootKey,
+    /// Which webhook URLs may be asked for.
+    pub guard: Guard,
+    /// Whether this deployment moves real money.
+    pub mode: Mode,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// The state of an instance.
+pub(crate) struct Api {
+    pub(crate) dependencies: Dependencies,
+    pub(crate) keys: auth::Keys,
+}
+
+/// The API as a service.
+pub fn router(dependencies: Dependencies) -> Router {
+    let api = Arc::new(Api { dependencies, keys: auth::Keys::default() });
+    Router::new()
+        .route("/health", get(health::health))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .route("/v1/payments", get(payments::list::list).post(payments::create::create))
+        .route("/v1/payments/{id}", get(payments::get::get))
+        .route("/v1/payments/{id}/timeline", get(payments::timeline::timeline))
+        .route("/v1/analytics/payments", get(analytics::payments))
+        .fallback(async || Problem::RouteNotFound)
+        .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
+        .layer(middleware::from_fn_with_state(Arc::clone(&api), context::layer))
+        .with_state(api)
+}

@@ -1,0 +1,40 @@
+//! Wires the API to its tables, its topic and the gateway.
+
+use std::sync::Arc;
+
+use florin_api::{Dependencies, router};
+use florin_gateway::StripeGateway;
+use florin_messaging::SnsPublisher;
+use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry};
+use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), lambda_http::Error> {
+    telemetry::init();
+    let aws = aws::config().await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let merchants = Merchants::new(dynamodb.clone(), config::required("MERCHANTS_TABLE")?);
+    let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
+    let gateway = StripeGateway::new(
+        http::client()?,
+        &config::required("GATEWAY_BASE_URL")?,
+        config::required("GATEWAY_API_KEY")?.into(),
+    );
+    // Connections are opened now, while CPU is not rationed.
+    let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
+    if let Err(error) = pinged {
+        tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
+    }
+    let app = router(Dependencies {
+        payments: Payments::new(dynamodb.clone(), config::required("PAYMENTS_TABLE")?),
+        merchants,
+        analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
+        gateway: Arc::new(gateway),
+        publisher: Arc::new(publisher),
+        root_key: RootKey::from_env()?,
+        guard: Guard::new(config::webhook_allow_loopback()?),
+        mode: config::mode()?,
+        clock: Clock::System,
+    });
+    lambda_http::run(app).await
+}

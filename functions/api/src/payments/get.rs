@@ -1,0 +1,25 @@
+//! `GET /v1/payments/{id}`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use florin_domain::payment::{Payment, PaymentView};
+
+use crate::{Api, auth::Caller, problem::Problem};
+
+pub(crate) async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<PaymentView>, Problem> {
+    Ok(Json(find(&api, &caller, &id).await?.view()))
+}
+
+/// The caller's payment. What is no id, and another merchant's payment, are as absent as what never was.
+pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Payment, Problem> {
+    let id = id.parse().map_err(|_| Problem::PaymentNotFound)?;
+    api.dependencies.payments.get(&caller.merchant_id, &id).await?.ok_or(Problem::PaymentNotFound)
+}

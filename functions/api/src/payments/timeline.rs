@@ -1,0 +1,21 @@
+//! `GET /v1/payments/{id}/timeline`: everything that was ever tried.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use florin_domain::journal;
+use serde_json::{Value, json};
+
+use crate::{Api, auth::Caller, payments::get::find, problem::Problem};
+
+pub(crate) async fn timeline(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, Problem> {
+    let payment = find(&api, &caller, &id).await?;
+    Ok(Json(json!({ "object": "list", "data": journal::timeline(&payment) })))
+}

@@ -1,0 +1,99 @@
+//! Reading a query string parameter by parameter, as `body` reads fields.
+
+use std::collections::BTreeMap;
+
+use axum::http::Uri;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use florin_domain::{field::FieldError, money::Currency, time::Timestamp};
+use florin_store::payments::Place;
+
+use crate::problem::Problem;
+
+/// Longest query string, in bytes.
+const QUERY_BYTES_MAX: usize = 4_096;
+/// The version that a cursor begins with: an old one is refused, not misread.
+const CURSOR_VERSION: &str = "1";
+
+/// The parameters of a query: each is taken once, what is left over is unknown.
+pub(crate) struct Parameters {
+    values: BTreeMap<String, String>,
+    errors: Vec<FieldError>,
+}
+
+impl Parameters {
+    pub(crate) fn read(uri: &Uri) -> Self {
+        let mut parameters = Self { values: BTreeMap::new(), errors: Vec::new() };
+        let query = uri.query().unwrap_or_default();
+        let pairs: Vec<(String, String)> = if query.len() > QUERY_BYTES_MAX {
+            parameters.wrong("", "query_too_long", format!("The query has at most {QUERY_BYTES_MAX} bytes."));
+            Vec::new()
+        } else {
+            serde_urlencoded::from_str(query).unwrap_or_default()
+        };
+        for (name, value) in pairs {
+            if parameters.values.contains_key(&name) {
+                parameters.wrong(&name, "parameter_repeated", "The parameter is given once.");
+            }
+            parameters.values.insert(name, value);
+        }
+        parameters
+    }
+
+    fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.errors.push(FieldError::new(name, code, detail));
+    }
+
+    /// The parameter, as `parse` reads it.
+    pub(crate) fn take<T>(
+        &mut self,
+        name: &str,
+        code: &'static str,
+        rule: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
+        let value = self.values.remove(name)?;
+        let parsed = parse(&value);
+        if parsed.is_none() {
+            self.wrong(name, code, rule);
+        }
+        parsed
+    }
+
+    pub(crate) fn moment(&mut self, name: &str, code: &'static str) -> Option<Timestamp> {
+        self.take(name, code, "A date and time of RFC 3339, such as 2026-11-21T09:00:00Z.", Timestamp::parse)
+    }
+
+    pub(crate) fn currency(&mut self) -> Option<Currency> {
+        self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
+    }
+
+    /// Notes that a parameter that could be read breaks a rule.
+    pub(crate) fn refuse(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+        self.wrong(name, code, detail);
+    }
+
+    /// Every error, those of unknown parameters last.
+    pub(crate) fn finish(mut self) -> Result<(), Problem> {
+        for name in std::mem::take(&mut self.values).into_keys() {
+            let name: String = name.chars().take(60).collect();
+            self.wrong(&name, "parameter_unknown", "There is no such parameter.");
+        }
+        if self.errors.is_empty() { Ok(()) } else { Err(Problem::Parameters(self.errors)) }
+    }
+}
+
+/// A place in a list, as clients see it: opaque.
+pub(crate) fn encode_cursor(place: &Place) -> String {
+    URL_SAFE_NO_PAD.encode(format!("{CURSOR_VERSION}.{}.{}", place.created_at.ms(), place.id))
+}
+
+/// Reads what `encode_cursor` wrote.
+pub(crate) fn decode_cursor(text: &str) -> Option<Place> {
+    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
+    let mut parts = text.split('.');
+    let (version, ms, id) = (parts.next()?, parts.next()?, parts.next()?);
+    if version != CURSOR_VERSION || parts.next().is_some() {
+        return None;
+    }
+    Some(Place { created_at: Timestamp::from_ms(ms.parse().ok()?), id: id.parse().ok()? })
+}

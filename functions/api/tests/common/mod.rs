@@ -1,0 +1,175 @@
+//! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Body,
+    http::{HeaderMap, Request, StatusCode},
+};
+use florin_api::{Dependencies, router};
+use florin_domain::{card::Mode, ids::ApiKeyId, merchant::ApiKeyRecord};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+use florin_testing::{
+    build,
+    dynamo::Dynamo,
+    fakes::{FakeGateway, RecordingPublisher},
+};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
+pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
+
+pub struct World {
+    app: Router,
+    pub dynamo: Dynamo,
+    pub payments: Payments,
+    pub merchants: Merchants,
+    pub gateway: Arc<FakeGateway>,
+    pub publisher: Arc<RecordingPublisher>,
+    pub clock: Clock,
+    pub root_key: RootKey,
+}
+
+pub struct Answer {
+    pub headers: HeaderMap,
+    pub body: Value,
+}
+
+impl Answer {
+    pub fn code(&self) -> &str {
+        self.body["code"].as_str().unwrap_or_default()
+    }
+
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|value| value.to_str().ok())
+    }
+
+    /// (pointer, code) of every wrong field.
+    pub fn errors(&self) -> Vec<(&str, &str)> {
+        let errors = self.body["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+        errors.iter().map(|e| (e["pointer"].as_str().unwrap(), e["code"].as_str().unwrap())).collect()
+    }
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let dynamo = Dynamo::start().await;
+        let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
+        let merchants = Merchants::new(dynamo.client.clone(), "merchants");
+        for (name, key) in [("shop", KEY), ("other", OTHER_KEY)] {
+            merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
+        }
+        let world = Self {
+            app: Router::new(),
+            payments: Payments::new(dynamo.client.clone(), "payments"),
+            merchants,
+            gateway: Arc::default(),
+            publisher: Arc::default(),
+            clock: Clock::set_to(build::START),
+            root_key,
+            dynamo,
+        };
+        let app = router(Dependencies {
+            payments: world.payments.clone(),
+            merchants: world.merchants.clone(),
+            analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
+            gateway: world.gateway.clone(),
+            publisher: world.publisher.clone(),
+            root_key: world.root_key.clone(),
+            guard: Guard::new(true),
+            mode: Mode::Test,
+            clock: world.clock.clone(),
+        });
+        Self { app, ..world }
+    }
+
+    pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        assert_eq!(parts.status, StatusCode::from_u16(expected).unwrap(), "{body:#}");
+        if expected >= 400 {
+            assert_eq!(parts.headers["content-type"], "application/problem+json");
+            assert_eq!(body["status"], expected);
+            assert_eq!(body["type"], format!("https://florin.dev/errors/{}", body["code"].as_str().unwrap()));
+            assert_eq!(body["request_id"], parts.headers["x-request-id"].to_str().unwrap());
+            assert!(!bytes.windows(16).any(|window| window == b"4242424242424242"));
+        }
+        Answer { headers: parts.headers, body }
+    }
+
+    /// The status alone, whatever it is.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn raw_status(&self, request: Request<Body>) -> u16 {
+        self.app.clone().oneshot(request).await.unwrap().status().as_u16()
+    }
+
+    pub async fn get(&self, path: &str, expected: u16) -> Answer {
+        self.send(
+            request("GET", path).header("authorization", format!("Bearer {KEY}")).body(Body::empty()).unwrap(),
+            expected,
+        )
+        .await
+    }
+
+    pub async fn get_as_other(&self, path: &str, expected: u16) -> Answer {
+        let request = request("GET", path).header("x-api-key", OTHER_KEY).body(Body::empty()).unwrap();
+        self.send(request, expected).await
+    }
+
+    pub async fn post(&self, key: &str, body: &Value, expected: u16) -> Answer {
+        self.post_text(key, body.to_string(), expected).await
+    }
+
+    pub async fn post_text(&self, key: &str, body: String, expected: u16) -> Answer {
+        let request = request("POST", "/v1/payments")
+            .header("authorization", format!("Bearer {KEY}"))
+            .header("content-type", "application/json")
+            .header("idempotency-key", key);
+        self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    /// How many payments are stored.
+    pub async fn stored(&self) -> i32 {
+        let scan = self.dynamo.client.scan().table_name("payments").select(aws_sdk_dynamodb::types::Select::Count);
+        scan.send().await.unwrap().count()
+    }
+}
+
+pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
+    ApiKeyRecord {
+        hash: root_key.api_key_hash(key),
+        id: ApiKeyId::derive(&[key]),
+        merchant_id: build::merchant(merchant).id,
+        prefix: "sk_test_".to_owned(),
+        last4: key[key.len() - 4..].to_owned(),
+        revoked: false,
+    }
+}
+
+pub fn request(method: &str, path: &str) -> axum::http::request::Builder {
+    Request::builder().method(method).uri(path)
+}
+
+/// The request of product.md §6.
+pub fn body() -> Value {
+    json!({
+        "amount": 10_000, "currency": "NGN",
+        "source": { "type": "card", "number": CARD_NUMBER, "expiry": "12/30", "cvv": "123", "holder_name": "Ada Obi" },
+        "description": "Order 17", "metadata": { "order_id": "17" },
+        "webhook_url": "https://shop.example/hooks", "delay_seconds": 0
+    })
+}
+
+/// The request with one field replaced; the pointer is an RFC 6901 one.
+pub fn body_with(pointer: &str, value: Value) -> Value {
+    let mut body = body();
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    body.pointer_mut(parent).unwrap().as_object_mut().unwrap().insert(name.to_owned(), value);
+    body
+}
