@@ -85,7 +85,7 @@ impl Guard {
     pub fn check(&self, text: &str) -> Result<Url, Forbidden> {
         let url = Url::parse(text).map_err(|_| Forbidden::Unreadable)?;
         let is_local = match url.host() {
-            Some(Host::Domain(name)) => name == "localhost",
+            Some(Host::Domain(name)) => absolute(name) == "localhost",
             Some(Host::Ipv4(ip)) => ip.is_loopback(),
             Some(Host::Ipv6(ip)) => ip.to_canonical().is_loopback(),
             None => false,
@@ -102,7 +102,7 @@ impl Guard {
             return Err(Forbidden::Fragment);
         }
         let allowed = match url.host() {
-            Some(Host::Domain(name)) => self.allow_loopback || !is_local && !name.ends_with(".localhost"),
+            Some(Host::Domain(name)) => self.allow_loopback || !is_local && !absolute(name).ends_with(".localhost"),
             Some(Host::Ipv4(ip)) => self.allows(IpAddr::V4(ip)),
             Some(Host::Ipv6(ip)) => self.allows(IpAddr::V6(ip)),
             None => false,
@@ -122,6 +122,11 @@ impl Guard {
             .user_agent(concat!("Florin/", env!("CARGO_PKG_VERSION")))
             .build()
     }
+}
+
+/// A name without the dot that it may end with, which changes nothing in what it resolves to.
+fn absolute(name: &str) -> &str {
+    name.strip_suffix('.').unwrap_or(name)
 }
 
 struct GuardedResolver(Guard);
@@ -222,7 +227,9 @@ mod tests {
             ("https://[::ffff:10.0.0.1]/", "url_address_forbidden"),
             ("https://169.254.169.254/latest/meta-data", "url_address_forbidden"),
             ("https://localhost/", "url_address_forbidden"),
+            ("https://localhost./", "url_address_forbidden"),
             ("https://a.localhost/", "url_address_forbidden"),
+            ("https://a.localhost./", "url_address_forbidden"),
             ("http://127.0.0.1:9001/2018-06-01/runtime", "url_scheme_forbidden"),
         ] {
             assert_eq!(guard.check(url).map_err(Forbidden::code), Err(code), "{url}");
