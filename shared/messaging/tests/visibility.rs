@@ -1,0 +1,96 @@
+//! What is asked of SQS to hide messages: a server on loopback writes it down.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a test may stop at the first surprise")]
+
+use std::sync::{Arc, Mutex};
+
+use aws_sdk_sqs::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region},
+};
+use florin_messaging::{
+    SqsVisibility, Visibility,
+    visibility::{Change, VISIBILITY_SECONDS_MAX},
+};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+type Asked = Arc<Mutex<Vec<Value>>>;
+
+/// SQS that answers every call with this status and body, and the calls it got.
+async fn sqs(status: &'static str, answer: Value) -> (SqsVisibility, Asked) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Asked::default();
+    let calls = asked.clone();
+    tokio::spawn(async move {
+        loop {
+            let (stream, _) = listener.accept().await.unwrap();
+            serve(stream, status, &answer.to_string(), &calls).await;
+        }
+    });
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(&endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .retry_config(aws_sdk_sqs::config::retry::RetryConfig::disabled())
+        .build();
+    (SqsVisibility::new(Client::from_conf(config), format!("{endpoint}/queue")), asked)
+}
+
+/// Answers one request and closes the connection.
+async fn serve(mut stream: TcpStream, status: &str, answer: &str, calls: &Asked) {
+    let mut request = Vec::new();
+    let body = loop {
+        assert_ne!(stream.read_buf(&mut request).await.unwrap(), 0, "the request ended early");
+        let text = String::from_utf8_lossy(&request).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.to_lowercase().strip_prefix("content-length: ")?.parse().ok());
+        if body.len() == length.unwrap_or(0) {
+            break body.to_owned();
+        }
+    };
+    calls.lock().unwrap().push(serde_json::from_str(&body).unwrap());
+    let head = format!("HTTP/1.1 {status}\r\ncontent-type: application/x-amz-json-1.0\r\nconnection: close\r\n");
+    let response = format!("{head}content-length: {}\r\n\r\n{answer}", answer.len());
+    stream.write_all(response.as_bytes()).await.unwrap();
+}
+
+fn change(place: usize, seconds: i32) -> Change {
+    Change { receipt_handle: format!("r{place}"), seconds }
+}
+
+#[tokio::test]
+async fn a_batch_is_hidden_in_calls_of_ten_within_what_sqs_takes() {
+    let (visibility, asked) = sqs("200 OK", json!({ "Successful": [], "Failed": [] })).await;
+    let seconds = |place| match place {
+        0 => i32::MAX,
+        1 => -1,
+        2 => 0,
+        _ => 7,
+    };
+    visibility.change((0..23).map(|place| change(place, seconds(place))).collect()).await;
+    let asked = asked.lock().unwrap();
+    let sizes: Vec<usize> = asked.iter().map(|call| call["Entries"].as_array().unwrap().len()).collect();
+    assert_eq!(sizes, [10, 10, 3]);
+    let entries: Vec<&Value> = asked.iter().flat_map(|call| call["Entries"].as_array().unwrap()).collect();
+    for (place, entry) in entries.iter().enumerate() {
+        assert_eq!(entry["ReceiptHandle"], format!("r{place}"));
+        assert_eq!(entry["VisibilityTimeout"], seconds(place).clamp(0, VISIBILITY_SECONDS_MAX));
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_is_not_an_error_and_the_other_calls_are_made() {
+    let refused = json!({ "__type": "com.amazonaws.sqs#OverLimit", "message": "no" });
+    let some_failed =
+        json!({ "Successful": [], "Failed": [{ "Id": "0", "SenderFault": true, "Code": "ReceiptHandleIsInvalid" }] });
+    for (status, answer) in [("400 Bad Request", refused), ("200 OK", some_failed)] {
+        let (visibility, asked) = sqs(status, answer).await;
+        visibility.change((0..11).map(|place| change(place, 7)).collect()).await;
+        assert_eq!(asked.lock().unwrap().len(), 2);
+    }
+}
