@@ -5,7 +5,7 @@ use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
 use florin_domain::{
     ids::{ApiKeyId, MerchantId, WebhookEndpointId},
-    merchant::{ApiKeyRecord, Merchant},
+    merchant::{ApiKeyRecord, MERCHANT_SECRET_GENERATION, Merchant},
     webhook::WebhookEndpoint,
 };
 use florin_platform::{random, secrets::RootKey};
@@ -18,7 +18,7 @@ use crate::{
     stack::{self, Settings, random_key},
 };
 
-/// Secrets are derived per generation; the first one is this.
+/// The generation of a new endpoint's signing secret.
 const FIRST_GENERATION: u32 = 1;
 /// What every key of test mode begins with.
 const TEST_KEY_PREFIX: &str = "sk_test_";
@@ -116,7 +116,7 @@ impl SeededMerchant {
 
     /// The secret that signs deliveries to the `webhook_url` of its payments.
     pub(crate) fn webhook_secret(&self, root_key: &str) -> Result<String> {
-        Ok(read(root_key)?.webhook_secret(&self.id, FIRST_GENERATION).expose_text())
+        Ok(read(root_key)?.webhook_secret(&self.id, MERCHANT_SECRET_GENERATION).expose_text())
     }
 
     async fn write(&self, table: &Merchants, root_key: &str) -> Result<()> {
@@ -130,7 +130,8 @@ impl SeededMerchant {
             last4,
             revoked: false,
         };
-        let merchant = Merchant { id, name: self.name.clone(), active: true, secret_generation: FIRST_GENERATION };
+        let merchant =
+            Merchant { id, name: self.name.clone(), active: true, secret_generation: MERCHANT_SECRET_GENERATION };
         // The merchant last: its presence says that its key is there too.
         table.put_api_key(&key).await?;
         table.put_merchant(&merchant).await?;

@@ -102,7 +102,8 @@ async fn bring_up(place: &Place, python: &Path, options: &Options, binaries: &Bi
     let pid = emulator::start(place, python, options.port, options.keep).await?;
     step("Deploying template.yaml through CloudFormation");
     let outputs = stack::deploy(place, python, options.port, &settings, binaries).await?;
-    let env = stack::local_env(&outputs, &settings, options.port, pid.as_raw_nonzero().get())?;
+    let mut env = stack::local_env(&outputs, &settings, options.port, pid.as_raw_nonzero().get())?;
+    env.set("FLORIN_EMULATOR_LOG", place.emulator_log().display().to_string());
     step("Seeding two merchants");
     seed::first_merchants(&env, &settings).await?;
     step("Waiting until everything answers");

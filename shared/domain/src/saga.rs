@@ -210,9 +210,8 @@ pub fn apply(claimed: &Payment, result: StepResult, now: Timestamp, jitter: u8) 
             (fail(next, failure), Next::Ended)
         }
         StepResult::NotCharged => {
-            let failure = Failure::new(CODE_UNAVAILABLE, "The gateway could not be reached; nothing was charged.");
             close(&mut next, StepOutcome::Succeeded, None, None, now);
-            (fail(next, failure), Next::Ended)
+            (fail(next, not_charged()), Next::Ended)
         }
         StepResult::Unavailable { message } => retry(next, Failure::new(CODE_UNAVAILABLE, &message), now, jitter),
         StepResult::Unknown { message } => retry(next, Failure::new(CODE_UNKNOWN, &message), now, jitter),
@@ -248,7 +247,7 @@ fn retry(mut next: Payment, error: Failure, now: Timestamp, jitter: u8) -> (Paym
         next.lease_until = Some(now.plus_ms(wait_ms));
         return (next, Next::Again { wait_ms });
     }
-    close(&mut next, StepOutcome::Failed, Some(error.clone()), None, now);
+    close(&mut next, StepOutcome::Failed, Some(error), None, now);
     match step {
         Step::Reconcile => {
             next.stuck = true;
@@ -259,8 +258,13 @@ fn retry(mut next: Payment, error: Failure, now: Timestamp, jitter: u8) -> (Paym
             next.lease_until = Some(now.plus_ms(wait_ms));
             (next, Next::Again { wait_ms })
         }
-        _ => (fail(next, error), Next::Ended),
+        // What the gateway said stands in the journal; the merchant is told what it comes to.
+        _ => (fail(next, not_charged()), Next::Ended),
     }
+}
+
+fn not_charged() -> Failure {
+    Failure::new(CODE_UNAVAILABLE, "The gateway could not be reached; nothing was charged.")
 }
 
 /// Writes what came of the last attempt.

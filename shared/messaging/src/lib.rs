@@ -1,6 +1,7 @@
 //! Messages: publishing to SNS, draining SQS batches with partial failures, and looking after dead letters.
 
 pub mod batch;
+pub mod dead_letters;
 pub mod publisher;
 pub mod visibility;
 

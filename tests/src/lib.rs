@@ -1,0 +1,13 @@
+//! Helpers of the tests that cross functions.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::missing_panics_doc,
+    missing_docs,
+    reason = "a test helper that meets a surprise stops its test"
+)]
+
+pub mod receiver;
+pub mod stack;

@@ -1,0 +1,323 @@
+//! The deployed local stack through HTTP: the real template, the real binaries, real webhooks.
+//!
+//! `./scripts/test` starts a stack of its own for it; to run it against yours: `. .florin/local.env` first.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "a test stops at the first surprise, and says what it counted"
+)]
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    fs,
+    time::{Duration, Instant},
+};
+
+use florin_tests::{
+    receiver::Receiver,
+    stack::{SETTLE, Stack, setting, until},
+};
+use serde_json::{Value, json};
+
+/// Unique for every run, so that a stack may be tested twice.
+fn key(name: &str) -> String {
+    format!("{name}-{}", std::process::id())
+}
+
+/// Last four digits, status, failure code, timeline, charges.
+type Case = (&'static str, &'static str, Option<&'static str>, &'static [&'static str], usize);
+
+#[tokio::test]
+async fn every_test_card_reaches_the_right_state_and_its_timeline_tells_the_story() {
+    let stack = Stack::from_env().await;
+    const COMPLETED: [&str; 4] =
+        ["validate 1 succeeded", "reserve 1 skipped", "charge 1 succeeded", "settle 1 succeeded"];
+    const DECLINED: [&str; 3] = ["validate 1 succeeded", "reserve 1 skipped", "charge 1 failed"];
+    let cases: [Case; 5] = [
+        ("4242", "completed", None, &COMPLETED, 1),
+        ("0000", "failed", Some("insufficient_funds"), &DECLINED, 0),
+        ("1111", "failed", Some("invalid_card"), &DECLINED, 0),
+        (
+            "9999",
+            "failed",
+            Some("gateway_error"),
+            &["validate 1 succeeded", "reserve 1 skipped", "charge 1 retrying", "charge 2 retrying", "charge 3 failed"],
+            0,
+        ),
+        (
+            "0119",
+            "completed",
+            None,
+            &[
+                "validate 1 succeeded",
+                "reserve 1 skipped",
+                "charge 1 retrying",
+                "charge 2 succeeded",
+                "settle 1 succeeded",
+            ],
+            1,
+        ),
+    ];
+    let mut payments = Vec::new();
+    for (last4, ..) in cases {
+        payments.push(stack.pay(&key(last4), &Stack::payment(last4)).await);
+    }
+    for ((last4, status, failure, story, charges), payment) in cases.into_iter().zip(payments) {
+        assert_eq!(payment["status"], "pending");
+        let id = payment["id"].as_str().unwrap();
+        let ended = stack.ended(id, SETTLE).await;
+        assert_eq!((ended["status"].as_str(), ended["failure"]["code"].as_str()), (Some(status), failure), "{last4}");
+        assert_eq!(stack.story(id).await, story, "{last4}");
+        let taken = stack.charges().await.into_iter().filter(|(payment, _)| payment == id).collect::<Vec<_>>();
+        assert_eq!(taken, vec![(id.to_owned(), 10_000); charges], "{last4}");
+
+        let again = stack.try_post(&key(last4), &Stack::payment(last4)).await.unwrap();
+        assert_eq!((again.status().as_u16(), &again.headers()["idempotent-replayed"]), (201, &"true".parse().unwrap()));
+        assert_eq!(again.json::<Value>().await.unwrap(), payment, "{last4}: the same answer as the first time");
+    }
+}
+
+#[tokio::test]
+async fn a_webhook_arrives_once_and_verifies() {
+    let (stack, receiver) = (Stack::from_env().await, Receiver::start().await);
+    let path = key("webhook");
+    let mut body = Stack::payment("4242");
+    body["webhook_url"] = json!(receiver.url(&path));
+    let id = stack.pay(&path, &body).await["id"].as_str().unwrap().to_owned();
+    let payment = stack.ended(&id, SETTLE).await;
+    let received = until("the webhook arrives", SETTLE, async || receiver.received(&path).pop()).await;
+    assert!(received.verifies(&setting("FLORIN_WEBHOOK_SECRET")));
+    let event = received.json();
+    assert_eq!((event["type"].as_str(), &event["data"]), (Some("payment.completed"), &payment));
+    assert_eq!(
+        (event["id"].as_str(), event["timestamp"].as_str()),
+        (Some(received.id()), payment["updated_at"].as_str())
+    );
+    let mut forged = received.clone();
+    forged.body.extend_from_slice(b" ");
+    assert!(!forged.verifies(&setting("FLORIN_WEBHOOK_SECRET")));
+    stack.drained(SETTLE).await;
+    assert_eq!(receiver.received(&path).len(), 1);
+}
+
+#[tokio::test]
+async fn a_receiver_that_fails_hears_again_with_the_same_id() {
+    let (stack, receiver) = (Stack::from_env().await, Receiver::start().await);
+    let path = key("failing");
+    receiver.fail_next(&path, 1);
+    let mut body = Stack::payment("0000");
+    body["webhook_url"] = json!(receiver.url(&path));
+    stack.pay(&path, &body).await;
+    let received =
+        until("the second try", SETTLE, async || Some(receiver.received(&path)).filter(|received| received.len() == 2))
+            .await;
+    assert_eq!(received[0].id(), received[1].id());
+    assert!(received.iter().all(|received| received.verifies(&setting("FLORIN_WEBHOOK_SECRET"))));
+    assert_eq!(received[1].json()["data"]["failure"]["code"], "insufficient_funds");
+    stack.drained(SETTLE).await;
+}
+
+#[tokio::test]
+async fn a_merchant_sees_only_its_own() {
+    let stack = Stack::from_env().await;
+    let other = stack.as_other_merchant();
+    let key = key("isolation");
+    let mine = stack.pay(&key, &Stack::payment("4242")).await;
+    let theirs = other.pay(&key, &Stack::payment("4242")).await;
+    assert_ne!(mine["id"], theirs["id"], "the same Idempotency-Key of two merchants is two keys");
+    let id = mine["id"].as_str().unwrap();
+    assert_eq!(other.get(&format!("/v1/payments/{id}"), 404).await["code"], "payment_not_found");
+    assert_eq!(other.get(&format!("/v1/payments/{id}/timeline"), 404).await["code"], "payment_not_found");
+    let listed = other.get("/v1/payments?limit=100", 200).await;
+    assert!(listed["data"].as_array().unwrap().iter().all(|payment| payment["id"] != mine["id"]));
+    stack.ended(id, SETTLE).await;
+    other.ended(theirs["id"].as_str().unwrap(), SETTLE).await;
+}
+
+#[tokio::test]
+async fn bad_input_through_the_whole_stack() {
+    let stack = Stack::from_env().await;
+    let url = format!("{}/v1/payments", stack.api_url);
+    let post = |key: &str| stack.http.post(&url).header("x-api-key", key).header("idempotency-key", "k");
+    let json_type = ("content-type", "application/json");
+    for (request, status, code) in [
+        (stack.http.post(&url), 401, "api_key_missing"),
+        (post("sk_test_nobody"), 401, "api_key_invalid"),
+        (post(&stack.api_key).body("{}"), 415, "content_type_unsupported"),
+        (post(&stack.api_key).header(json_type.0, json_type.1).body("{"), 400, "json_invalid"),
+        (post(&stack.api_key).header(json_type.0, json_type.1).body("{}"), 422, "amount_missing"),
+        (post(&stack.api_key).header(json_type.0, json_type.1).body(" ".repeat(70_000)), 413, "body_too_large"),
+        (stack.http.delete(&url), 405, "method_not_allowed"),
+        (stack.http.get(format!("{}/nowhere", stack.api_url)), 404, "route_not_found"),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(answer.status().as_u16(), status);
+        assert_eq!(answer.headers()["content-type"], "application/problem+json");
+        assert_eq!(answer.json::<Value>().await.unwrap()["code"], code);
+    }
+}
+
+#[tokio::test]
+async fn poison_goes_to_the_dead_letters_alone_and_duplicates_change_nothing() {
+    let stack = Stack::from_env().await;
+    let payment = stack.pay(&key("duplicates"), &Stack::payment("4242")).await;
+    let id = payment["id"].as_str().unwrap();
+    let ended = stack.ended(id, SETTLE).await;
+    stack.drained(SETTLE).await;
+    let totals = stack.totals().await;
+
+    let queue = setting("FLORIN_PROCESSING_QUEUE_URL");
+    let initiated = json!({
+        "id": "evt_00000000000000000000000001", "source": "/florin/payments", "specversion": "1.0",
+        "type": "payment.initiated", "subject": id, "time": payment["created_at"],
+        "datacontenttype": "application/json", "merchantid": setting("FLORIN_MERCHANT_ID"),
+        "correlationid": "test", "sequence": 1, "data": payment
+    });
+    let dead_letters = setting("FLORIN_PROCESSING_DEAD_LETTERS_URL");
+    let (before, _) = stack.depth(&dead_letters).await;
+    for body in [initiated.to_string(), "no event".to_owned(), initiated.to_string()] {
+        stack.sqs.send_message().queue_url(&queue).message_body(body).send().await.unwrap();
+    }
+    until("the poison is a dead letter", Duration::from_secs(60), async || {
+        (stack.depth(&dead_letters).await.0 == before + 1).then_some(())
+    })
+    .await;
+    stack.drained(SETTLE).await;
+    assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await, ended);
+    assert_eq!(stack.charges().await.iter().filter(|(payment, _)| payment == id).count(), 1);
+    assert_eq!(stack.totals().await, totals, "an event that comes again is not counted again");
+    stack.sqs.purge_queue().queue_url(&dead_letters).send().await.unwrap();
+}
+
+/// The functions' processes, as children of the emulator.
+fn function_processes() -> Vec<i32> {
+    let emulator: i32 = setting("FLORIN_EMULATOR_PID").parse().unwrap();
+    let mut parents = HashMap::new();
+    let mut bootstraps = Vec::new();
+    for entry in fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok()) else { continue };
+        let Ok(stat) = fs::read_to_string(entry.path().join("stat")) else { continue };
+        // The command stands in parentheses and may hold anything; the parent is the second field behind it.
+        let Some((head, tail)) = stat.rsplit_once(") ") else { continue };
+        let parent = tail.split(' ').nth(1).and_then(|parent| parent.parse::<i32>().ok());
+        parents.insert(pid, parent.unwrap_or(0));
+        if head.ends_with("(bootstrap") {
+            bootstraps.push(pid);
+        }
+    }
+    let descends = |mut pid: i32| {
+        while let Some(parent) = parents.get(&pid) {
+            if *parent == emulator {
+                return true;
+            }
+            pid = *parent;
+        }
+        false
+    };
+    bootstraps.retain(|pid| descends(*pid));
+    bootstraps
+}
+
+/// 200 payments while the functions are killed with SIGKILL again and again.
+#[tokio::test]
+async fn nothing_is_lost_or_charged_twice_while_functions_are_killed() {
+    const PAYMENTS: usize = 200;
+    const CLIENTS: usize = 8;
+    const KILLING: Duration = Duration::from_secs(12);
+    /// The longest visibility time-out (180 s), twice, and the work.
+    const DRAIN: Duration = Duration::from_secs(420);
+    let stack = Stack::from_env().await;
+    stack.drained(SETTLE).await;
+    let before: BTreeMap<String, (i64, i64)> =
+        stack.totals().await.into_iter().map(|(status, count, amount)| (status, (count, amount))).collect();
+
+    let killer = tokio::spawn(async {
+        let (started, mut killed) = (Instant::now(), 0);
+        while started.elapsed() < KILLING {
+            for pid in function_processes() {
+                let kill = tokio::process::Command::new("kill").args(["-9", &pid.to_string()]).status();
+                killed += i32::from(kill.await.is_ok_and(|status| status.success()));
+            }
+            tokio::time::sleep(Duration::from_millis(700)).await;
+        }
+        killed
+    });
+    let clients = (0..CLIENTS).map(|client| {
+        let stack = stack.clone();
+        tokio::spawn(async move {
+            let mut ids = Vec::new();
+            for n in (client..PAYMENTS).step_by(CLIENTS) {
+                let last4 = if n % 10 == 3 { "0000" } else { "4242" };
+                let payment = stack.pay(&key(&format!("kill-{n}")), &Stack::payment(last4)).await;
+                ids.push((payment["id"].as_str().unwrap().to_owned(), last4));
+            }
+            ids
+        })
+    });
+    let mut ids = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        ids.extend(client.await.unwrap());
+    }
+    let killed = killer.await.unwrap();
+    println!("killed {killed} function processes while {} payments were made", ids.len());
+    assert!(killed >= 5, "only {killed} processes were killed");
+
+    let started = Instant::now();
+    let mut charged = BTreeSet::new();
+    for (id, last4) in &ids {
+        let payment = stack.ended(id, DRAIN.saturating_sub(started.elapsed()).max(SETTLE)).await;
+        assert_eq!(payment["status"], if *last4 == "4242" { "completed" } else { "failed" }, "{payment}");
+        if *last4 == "4242" {
+            charged.insert(id.clone());
+        }
+    }
+    stack.drained(DRAIN).await;
+    println!("all ended and drained {} s after the last kill", started.elapsed().as_secs());
+
+    let ours: BTreeSet<&str> = ids.iter().map(|(id, _)| id.as_str()).collect();
+    assert_eq!(ours.len(), PAYMENTS);
+    let charges: Vec<_> = stack.charges().await.into_iter().filter(|(id, _)| ours.contains(id.as_str())).collect();
+    assert_eq!(charges.len(), charged.len(), "one charge each");
+    assert_eq!(charges.iter().map(|(id, _)| id.clone()).collect::<BTreeSet<_>>(), charged);
+    for (status, count, amount) in stack.totals().await {
+        let (count_before, amount_before) = before.get(&status).copied().unwrap_or_default();
+        let ended =
+            i64::try_from(if status == "completed" { charged.len() } else { PAYMENTS - charged.len() }).unwrap();
+        assert_eq!((count - count_before, amount - amount_before), (ended, ended * 10_000), "{status}");
+    }
+    for queue in ["PROCESSING", "WEBHOOK", "ANALYTICS"] {
+        assert_eq!(stack.depth(&setting(&format!("FLORIN_{queue}_DEAD_LETTERS_URL"))).await, (0, 0), "{queue}");
+    }
+}
+
+/// Runs last in the alphabet of this file: everything above has left its traces by then.
+#[tokio::test]
+async fn zz_no_card_number_cvv_or_key_is_in_any_table_or_log() {
+    let stack = Stack::from_env().await;
+    let (api_key, root_key) = (setting("FLORIN_API_KEY"), setting("FLORIN_ROOT_KEY"));
+    let webhook_secret = setting("FLORIN_WEBHOOK_SECRET");
+    let secrets = ["4242424242424242", "4242 4242 4242 4242", "\"917\"", &api_key, &root_key, &webhook_secret];
+    stack.pay(&key("secrets"), &Stack::payment("4242")).await;
+    stack.drained(SETTLE).await;
+    let mut items = 0;
+    let tables = stack.dynamodb.list_tables().send().await.unwrap();
+    for table in tables.table_names() {
+        let mut pages = stack.dynamodb.scan().table_name(table).into_paginator().send();
+        while let Some(page) = pages.next().await {
+            let page = page.unwrap();
+            items += page.items().len();
+            let text = format!("{:?}", page.items());
+            for secret in secrets {
+                assert!(!text.contains(secret), "{table} holds a secret");
+            }
+        }
+    }
+    assert!(items > 0);
+    let log = fs::read_to_string(setting("FLORIN_EMULATOR_LOG")).unwrap();
+    assert!(log.contains("florin_processor"), "the log has the functions' output");
+    for secret in secrets {
+        assert!(!log.contains(secret), "the log holds a secret");
+    }
+}
