@@ -39,21 +39,35 @@ impl Dynamo {
         });
         let endpoint = format!("http://{}", receiver.await.unwrap());
         let meter = Meter::default();
-        let config = aws_config::defaults(BehaviorVersion::latest())
-            .endpoint_url(&endpoint)
-            .region(Region::from_static("us-east-1"))
-            .credentials_provider(Credentials::new("test", "test", None, None, "test"))
-            .retry_config(aws_config::retry::RetryConfig::disabled())
-            .load()
-            .await;
-        let config = aws_sdk_dynamodb::config::Builder::from(&config).interceptor(meter.clone()).build();
-        let client = Client::from_conf(config);
+        let client = client(&endpoint, &meter).await;
         for table in &TABLES {
             create(&client, table).await;
         }
         meter.reset();
         Self { client, meter, endpoint }
     }
+
+    /// Another client of the same database, with a meter of its own.
+    pub async fn metered(&self) -> (Client, Meter) {
+        let meter = Meter::default();
+        (client(&self.endpoint, &meter).await, meter)
+    }
+}
+
+async fn client(endpoint: &str, meter: &Meter) -> Client {
+    let config = test_config(endpoint).await;
+    Client::from_conf(aws_sdk_dynamodb::config::Builder::from(&config).interceptor(meter.clone()).build())
+}
+
+/// The configuration of a client that calls `endpoint`, once: the SDK's own retries are off.
+pub async fn test_config(endpoint: &str) -> aws_config::SdkConfig {
+    aws_config::defaults(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .retry_config(aws_config::retry::RetryConfig::disabled())
+        .load()
+        .await
 }
 
 async fn create(client: &Client, table: &Table) {
