@@ -3,6 +3,7 @@
 #[macro_use]
 mod progress;
 
+mod dead_letters;
 mod down;
 mod emulator;
 mod functions;
@@ -36,6 +37,8 @@ enum Command {
     Seed(seed::Options),
     /// Shows the address and how deep the queues are
     Status(status::Options),
+    /// Lists, shows and replays messages that used up their receives
+    DeadLetters(dead_letters::Options),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -45,6 +48,7 @@ async fn main() -> ExitCode {
         Command::Down(options) => down::run(&options).await,
         Command::Seed(options) => seed::run(&options).await,
         Command::Status(options) => status::run(&options).await,
+        Command::DeadLetters(options) => dead_letters::run(&options).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

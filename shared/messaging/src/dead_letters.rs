@@ -11,6 +11,7 @@ use std::{
 
 use aws_sdk_sqs::{
     Client,
+    config::http::HttpResponse,
     error::{ProvideErrorMetadata, SdkError},
     types::{
         Message, MessageAttributeValue, MessageSystemAttributeName, MessageSystemAttributeNameForSends,
@@ -54,7 +55,9 @@ const FRUITLESS_RECEIVES_MAX: u32 = 50;
 const WORD_CHARACTERS_MAX: usize = 20;
 /// What an endpoint answers to a call that it does not know: AWS's own codes, and those of emulators.
 const UNKNOWN_CALL: [&str; 4] = ["InvalidAction", "UnknownOperation", "UnknownOperationException", "NotImplemented"];
-/// HTTP's word for the same.
+/// What it answers for a queue that it does not have: AWS's code in the header of its older protocol, and in the body.
+const NO_QUEUE: [&str; 2] = ["AWS.SimpleQueueService.NonExistentQueue", "QueueDoesNotExist"];
+/// HTTP's word for a call that is not known.
 const STATUS_NOT_IMPLEMENTED: u16 = 501;
 
 /// Something that an endpoint did not do.
@@ -192,7 +195,7 @@ impl DeadLetter {
 }
 
 /// How a text begins, with everything hidden that could be a card number, a CVV, a key or a terminal's control
-/// sequence: digits become `#`, long words their length, and only letters and ASCII stay.
+/// sequence: digits become `#`, long words disappear, and only letters and ASCII stay.
 /// Hiding comes before cutting, so that no part of a secret survives the cut.
 pub fn excerpt(text: &str) -> String {
     let is_word = |c: char| c.is_alphanumeric() || "_-+/=".contains(c);
@@ -204,9 +207,8 @@ pub fn excerpt(text: &str) -> String {
         }
         let end = if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
         let (run, after) = rest.split_at(end);
-        let length = run.chars().count();
-        if length > WORD_CHARACTERS_MAX {
-            shown.push_str(&format!("[{length} characters]"));
+        if run.chars().count() > WORD_CHARACTERS_MAX {
+            shown.push_str("[long word]");
         } else {
             shown.extend(run.chars().map(safe_character));
         }
@@ -398,7 +400,7 @@ impl Run<'_> {
                 Ok(received) => received,
                 Err(error) => return End::Failing(error.to_string()),
             };
-            if received.is_empty() || fruitless >= FRUITLESS_RECEIVES_MAX {
+            if received.is_empty() {
                 return End::Empty;
             }
             let (back, to_move): (Vec<_>, Vec<_>) =
@@ -411,6 +413,9 @@ impl Run<'_> {
             }
             let failure = self.move_all(to_move).await;
             progress(&self.done);
+            if fruitless >= FRUITLESS_RECEIVES_MAX {
+                return End::Empty;
+            }
             if let Some(error) = failure
                 && self.done.unsent + self.done.undeleted >= FAILURES_MAX
             {
@@ -454,9 +459,7 @@ impl Run<'_> {
 async fn url(client: &Client, name: &str) -> Result<String, DeadLettersError> {
     match client.get_queue_url().queue_name(name).send().await {
         Ok(answer) => answer.queue_url.ok_or_else(|| DeadLettersError::NoQueue(name.to_owned())),
-        Err(error) if error.as_service_error().is_some_and(|error| error.is_queue_does_not_exist()) => {
-            Err(DeadLettersError::NoQueue(name.to_owned()))
-        }
+        Err(error) if NO_QUEUE.contains(&code(&error)) => Err(DeadLettersError::NoQueue(name.to_owned())),
         Err(error) => Err(failed("GetQueueUrl", name, &error)),
     }
 }
@@ -487,10 +490,13 @@ async fn attributes(
     Ok(answer.attributes.unwrap_or_default())
 }
 
-fn is_unknown_call<E: ProvideErrorMetadata>(error: &SdkError<E, aws_sdk_sqs::config::http::HttpResponse>) -> bool {
-    let code = error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default();
-    UNKNOWN_CALL.contains(&code)
+fn is_unknown_call<E: ProvideErrorMetadata>(error: &SdkError<E, HttpResponse>) -> bool {
+    UNKNOWN_CALL.contains(&code(error))
         || error.raw_response().is_some_and(|answer| answer.status().as_u16() == STATUS_NOT_IMPLEMENTED)
+}
+
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
+    error.as_service_error().and_then(ProvideErrorMetadata::code).unwrap_or_default()
 }
 
 fn failed<E, R>(call: &'static str, queue: &str, error: &SdkError<E, R>) -> DeadLettersError

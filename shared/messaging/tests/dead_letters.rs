@@ -1,0 +1,473 @@
+//! Looking at dead letters and replaying them, over the real SDK and the SQS protocol, against queues in this process
+//! that can be told to fail.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    missing_docs,
+    reason = "a test may stop at the first surprise"
+)]
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use aws_sdk_sqs::{
+    Client,
+    config::{BehaviorVersion, Credentials, Region, retry::RetryConfig},
+};
+use axum::{
+    Router,
+    extract::State,
+    http::{HeaderMap, StatusCode},
+    response::{IntoResponse, Response},
+    routing::post,
+};
+use florin_messaging::dead_letters::{DeadLetters, DeadLettersError, Depth, End, Replayed, excerpt};
+use florin_testing::build;
+use serde_json::{Value, json};
+
+const QUEUE: &str = "florin-webhook";
+const DEAD: &str = "florin-webhook-dead-letters";
+
+#[derive(Debug, Clone)]
+struct Stored {
+    id: String,
+    body: String,
+    attributes: Value,
+    trace: Value,
+    receipt: Option<String>,
+    receives: u32,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+enum Fault {
+    #[default]
+    None,
+    /// The call is refused and has no effect.
+    Refused,
+    /// The call is never answered and has no effect.
+    Hangs,
+}
+
+#[derive(Debug, Default)]
+struct Queues {
+    stored: BTreeMap<String, Vec<Stored>>,
+    ids: u32,
+    receipts: u32,
+    send: Fault,
+    delete: Fault,
+    receive: Fault,
+    /// Only this many sends are refused.
+    refusals: Option<u32>,
+    /// What is sent to the queue comes straight back as a dead letter, as poison does.
+    poison: bool,
+    /// Whether the endpoint has `StartMessageMoveTask`.
+    moves: bool,
+    calls: Vec<(String, Value)>,
+}
+
+impl Queues {
+    fn bodies(&self, queue: &str) -> Vec<String> {
+        let mut bodies: Vec<String> = self.stored[queue].iter().map(|stored| stored.body.clone()).collect();
+        bodies.sort();
+        bodies
+    }
+
+    fn put(&mut self, queue: &str, body: &str, attributes: Value, trace: Value) -> String {
+        self.ids += 1;
+        let id = format!("id-{}", self.ids);
+        let stored = Stored { id: id.clone(), body: body.to_owned(), attributes, trace, receipt: None, receives: 8 };
+        self.stored.get_mut(queue).unwrap().push(stored);
+        id
+    }
+
+    fn receive(&mut self, queue: &str, request: &Value) -> Value {
+        let most = usize::try_from(request["MaxNumberOfMessages"].as_u64().unwrap()).unwrap();
+        assert!((1..=10).contains(&most), "SQS gives 1 to 10 messages");
+        let mut messages = Vec::new();
+        for stored in self.stored.get_mut(queue).unwrap().iter_mut().filter(|m| m.receipt.is_none()).take(most) {
+            self.receipts += 1;
+            stored.receives += 1;
+            stored.receipt = Some(format!("receipt-{}", self.receipts));
+            let mut message = json!({
+                "MessageId": stored.id, "ReceiptHandle": stored.receipt, "Body": stored.body,
+                "Attributes": {"SentTimestamp": "1795251600000", "ApproximateReceiveCount": stored.receives.to_string()},
+            });
+            if !stored.attributes.is_null() {
+                message["MessageAttributes"] = stored.attributes.clone();
+            }
+            if !stored.trace.is_null() {
+                message["Attributes"]["AWSTraceHeader"] = stored.trace.clone();
+            }
+            messages.push(message);
+        }
+        json!({"Messages": messages})
+    }
+
+    fn answer(&mut self, call: &str, request: &Value) -> Result<Value, &'static str> {
+        self.calls.push((call.to_owned(), request.clone()));
+        let queue = request["QueueUrl"].as_str().unwrap_or_default().rsplit('/').next().unwrap().to_owned();
+        match call {
+            "GetQueueUrl" => {
+                let name = request["QueueName"].as_str().unwrap();
+                let known = self.stored.contains_key(name);
+                known.then(|| json!({"QueueUrl": format!("http://queues/{name}")})).ok_or("QueueDoesNotExist")
+            }
+            "GetQueueAttributes" => {
+                let stored = &self.stored[&queue];
+                let hidden = stored.iter().filter(|message| message.receipt.is_some()).count();
+                Ok(json!({"Attributes": {
+                    "QueueArn": format!("arn:aws:sqs:us-east-1:000000000000:{queue}"),
+                    "ApproximateNumberOfMessages": (stored.len() - hidden).to_string(),
+                    "ApproximateNumberOfMessagesNotVisible": hidden.to_string(),
+                    "ApproximateNumberOfMessagesDelayed": "0",
+                }}))
+            }
+            "ReceiveMessage" => Ok(self.receive(&queue, request)),
+            "SendMessage" => {
+                let to = if self.poison { DEAD } else { &queue };
+                let attributes = request["MessageAttributes"].clone();
+                let trace = request["MessageSystemAttributes"]["AWSTraceHeader"]["StringValue"].clone();
+                let id = self.put(to, request["MessageBody"].as_str().unwrap(), attributes, trace);
+                Ok(json!({"MessageId": id, "MD5OfMessageBody": ""}))
+            }
+            "DeleteMessage" => {
+                let receipt = request["ReceiptHandle"].as_str();
+                self.stored.get_mut(&queue).unwrap().retain(|message| message.receipt.as_deref() != receipt);
+                Ok(json!({}))
+            }
+            "ChangeMessageVisibilityBatch" => {
+                for entry in request["Entries"].as_array().unwrap() {
+                    assert_eq!(entry["VisibilityTimeout"], 0, "a message is shown again at once");
+                    let receipt = entry["ReceiptHandle"].as_str();
+                    let all = self.stored.get_mut(&queue).unwrap();
+                    all.iter_mut().filter(|m| m.receipt.as_deref() == receipt).for_each(|m| m.receipt = None);
+                }
+                Ok(json!({"Successful": [], "Failed": []}))
+            }
+            "StartMessageMoveTask" if self.moves => Ok(json!({"TaskHandle": "task"})),
+            "ListMessageMoveTasks" if self.moves => Ok(json!({"Results": [{
+                "Status": "FAILED", "ApproximateNumberOfMessagesMoved": 7, "FailureReason": "AccessDenied"}]})),
+            _ => Err("InvalidAction"),
+        }
+    }
+
+    fn fault(&mut self, call: &str) -> Fault {
+        match call {
+            "SendMessage" => match &mut self.refusals {
+                Some(0) => Fault::None,
+                Some(left) => {
+                    *left -= 1;
+                    self.send
+                }
+                None => self.send,
+            },
+            "DeleteMessage" => self.delete,
+            "ReceiveMessage" => self.receive,
+            _ => Fault::None,
+        }
+    }
+}
+
+type Shared = Arc<Mutex<Queues>>;
+
+async fn serve(State(queues): State<Shared>, headers: HeaderMap, body: String) -> Response {
+    let call = headers["x-amz-target"].to_str().unwrap().split_once('.').unwrap().1.to_owned();
+    let fault = queues.lock().unwrap().fault(&call);
+    let answer = match fault {
+        Fault::None => queues.lock().unwrap().answer(&call, &serde_json::from_str(&body).unwrap()),
+        Fault::Refused => Err("AccessDeniedException"),
+        Fault::Hangs => std::future::pending().await,
+    };
+    let (status, body) = match answer {
+        Ok(body) => (StatusCode::OK, body),
+        Err(code) => (StatusCode::BAD_REQUEST, json!({"__type": format!("com.amazonaws.sqs#{code}"), "message": "no"})),
+    };
+    (status, [("content-type", "application/x-amz-json-1.0")], body.to_string()).into_response()
+}
+
+/// Queues with these dead letters, and what looks after them.
+async fn given(bodies: &[&str]) -> (Shared, DeadLetters) {
+    let mut queues = Queues::default();
+    queues.stored = BTreeMap::from([(QUEUE.to_owned(), vec![]), (DEAD.to_owned(), vec![])]);
+    for body in bodies {
+        queues.put(DEAD, body, Value::Null, Value::Null);
+    }
+    let queues = Arc::new(Mutex::new(queues));
+    let letters = DeadLetters::find(client(&queues).await, "florin", "webhook").await.unwrap();
+    (queues, letters)
+}
+
+async fn client(queues: &Shared) -> Client {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let router = Router::new().route("/", post(serve)).with_state(Arc::clone(queues));
+    tokio::spawn(async move { axum::serve(listener, router).await.unwrap() });
+    let config = aws_sdk_sqs::Config::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .endpoint_url(endpoint)
+        .region(Region::from_static("us-east-1"))
+        .credentials_provider(Credentials::new("test", "test", None, None, "test"))
+        .retry_config(RetryConfig::disabled());
+    Client::from_conf(config.build())
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|place| format!("body {place:03}")).collect()
+}
+
+fn texts(bodies: &[String]) -> Vec<&str> {
+    bodies.iter().map(String::as_str).collect()
+}
+
+async fn replay(letters: &DeadLetters, at_most: u32) -> (Replayed, End) {
+    letters.replay(at_most, None, |_| ()).await
+}
+
+fn sent(count: u32) -> Replayed {
+    Replayed { sent: count, ..Replayed::default() }
+}
+
+#[tokio::test]
+async fn every_dead_letter_goes_back_once() {
+    let bodies = numbered(23);
+    let (queues, letters) = given(&texts(&bodies)).await;
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 23, hidden: 0 });
+    assert_eq!(replay(&letters, 1_000).await, (sent(23), End::Empty));
+    assert_eq!(queues.lock().unwrap().bodies(QUEUE), bodies);
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 23, dead: 0, hidden: 0 });
+}
+
+#[tokio::test]
+async fn a_message_goes_back_as_it_was() {
+    let (queues, letters) = given(&[]).await;
+    let attributes = json!({
+        "type": {"DataType": "String", "StringValue": "payment.completed"},
+        "attempt": {"DataType": "Number", "StringValue": "3"},
+        "raw": {"DataType": "Binary", "BinaryValue": "AAEC"},
+    });
+    let body = "{\"ümlaut\": \"\u{1F980}\",\n\t\"x\": \"\\u0000\"}";
+    queues.lock().unwrap().put(DEAD, body, attributes.clone(), json!("Root=1-5759e988"));
+    assert_eq!(replay(&letters, 10).await, (sent(1), End::Empty));
+    let queues = queues.lock().unwrap();
+    let message = &queues.stored[QUEUE][0];
+    assert_eq!((message.body.as_str(), &message.attributes), (body, &attributes));
+    assert_eq!(message.trace, "Root=1-5759e988");
+}
+
+#[tokio::test]
+async fn an_empty_queue_ends_at_once() {
+    let (queues, letters) = given(&[]).await;
+    assert_eq!(replay(&letters, 10).await, (sent(0), End::Empty));
+    let sends = queues.lock().unwrap().calls.iter().filter(|(call, _)| call == "SendMessage").count();
+    assert_eq!(sends, 0);
+}
+
+#[tokio::test]
+async fn a_limit_is_never_passed() {
+    for limit in [0, 1, 9, 10, 11, 22] {
+        let bodies = numbered(23);
+        let (queues, letters) = given(&texts(&bodies)).await;
+        assert_eq!(replay(&letters, limit).await, (sent(limit), End::Limit));
+        let rest = Depth { queued: u64::from(limit), dead: u64::from(23 - limit), hidden: 0 };
+        assert_eq!(letters.depth().await.unwrap(), rest, "nothing is left hidden");
+        let mut all = queues.lock().unwrap().bodies(QUEUE);
+        all.extend(queues.lock().unwrap().bodies(DEAD));
+        all.sort();
+        assert_eq!(all, bodies);
+    }
+}
+
+#[tokio::test]
+async fn a_rate_is_kept() {
+    let bodies = numbered(25);
+    let (_queues, letters) = given(&texts(&bodies)).await;
+    let started = Instant::now();
+    let mut batches = Vec::new();
+    let (done, end) = letters.replay(1_000, Some(20), |done| batches.push((done.sent, started.elapsed()))).await;
+    assert_eq!((done, end), (sent(25), End::Empty));
+    for (so_far, elapsed) in batches {
+        // A batch may start early by itself, never by more.
+        let earliest = Duration::from_millis(u64::from(so_far.saturating_sub(10)) * 1_000 / 20);
+        assert!(elapsed >= earliest, "{so_far} after {elapsed:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_slow_rate_takes_single_messages() {
+    let (queues, letters) = given(&["a", "b", "c"]).await;
+    let started = Instant::now();
+    let (done, _) = letters.replay(2, Some(2), |_| ()).await;
+    assert_eq!(done, sent(2));
+    assert!(started.elapsed() < Duration::from_secs(2), "nobody waits after the last message");
+    let receives = queues.lock().unwrap().calls.iter().filter(|(call, _)| call == "ReceiveMessage").count();
+    assert_eq!(receives, 1, "two a second are one batch of two");
+}
+
+#[tokio::test]
+async fn a_crash_between_send_and_delete_duplicates_and_loses_nothing() {
+    let bodies = numbered(15);
+    let (queues, letters) = given(&texts(&bodies)).await;
+    queues.lock().unwrap().delete = Fault::Hangs;
+    let crashed = tokio::time::timeout(Duration::from_millis(500), replay(&letters, 100)).await;
+    assert!(crashed.is_err(), "the delete hangs");
+    assert_eq!(queues.lock().unwrap().bodies(QUEUE).len(), 10, "one batch was sent");
+    assert_eq!(queues.lock().unwrap().bodies(DEAD), bodies, "and is still there");
+
+    // The visibility time-out ends, and the operator tries again.
+    queues.lock().unwrap().delete = Fault::None;
+    queues.lock().unwrap().stored.get_mut(DEAD).unwrap().iter_mut().for_each(|message| message.receipt = None);
+    assert_eq!(replay(&letters, 100).await, (sent(15), End::Empty));
+    let mut back = queues.lock().unwrap().bodies(QUEUE);
+    assert_eq!(back.len(), 25);
+    back.dedup();
+    assert_eq!(back, bodies);
+}
+
+#[tokio::test]
+async fn a_crash_before_the_send_loses_nothing() {
+    let bodies = numbered(3);
+    let (queues, letters) = given(&texts(&bodies)).await;
+    queues.lock().unwrap().send = Fault::Hangs;
+    assert!(tokio::time::timeout(Duration::from_millis(300), replay(&letters, 100)).await.is_err());
+    let queues = queues.lock().unwrap();
+    assert_eq!((queues.bodies(DEAD), queues.bodies(QUEUE)), (bodies, vec![]));
+}
+
+#[tokio::test]
+async fn what_is_not_sent_is_not_deleted_and_shown_again() {
+    let bodies = numbered(12);
+    let (queues, letters) = given(&texts(&bodies)).await;
+    queues.lock().unwrap().send = Fault::Refused;
+    queues.lock().unwrap().refusals = Some(4);
+    let done = Replayed { sent: 8, unsent: 4, ..Replayed::default() };
+    assert_eq!(replay(&letters, 100).await, (done, End::Empty));
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 8, dead: 4, hidden: 0 });
+    let mut all = queues.lock().unwrap().bodies(QUEUE);
+    all.extend(queues.lock().unwrap().bodies(DEAD));
+    all.sort();
+    assert_eq!(all, bodies);
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_everything_ends_the_run() {
+    let (queues, letters) = given(&texts(&numbered(50))).await;
+    queues.lock().unwrap().send = Fault::Refused;
+    let (done, end) = replay(&letters, 100).await;
+    assert_eq!(done, Replayed { unsent: 10, ..Replayed::default() });
+    let End::Failing(reason) = end else { panic!("{end:?}") };
+    assert!(reason.contains("SendMessage") && reason.contains("AccessDenied"), "{reason}");
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 50, hidden: 0 });
+}
+
+#[tokio::test]
+async fn a_queue_that_refuses_deletes_ends_the_run() {
+    let (queues, letters) = given(&texts(&numbered(50))).await;
+    queues.lock().unwrap().delete = Fault::Refused;
+    let (done, end) = replay(&letters, 100).await;
+    assert_eq!(done, Replayed { sent: 10, undeleted: 10, ..Replayed::default() });
+    assert!(matches!(end, End::Failing(reason) if reason.contains("DeleteMessage")));
+    assert_eq!(queues.lock().unwrap().bodies(DEAD).len(), 50);
+}
+
+#[tokio::test]
+async fn poison_that_comes_back_does_not_circle() {
+    let (queues, letters) = given(&texts(&numbered(15))).await;
+    queues.lock().unwrap().poison = true;
+    let done = Replayed { sent: 15, came_back: 15, ..Replayed::default() };
+    assert_eq!(replay(&letters, 1_000).await, (done, End::Empty));
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 15, hidden: 0 });
+}
+
+#[tokio::test]
+async fn looking_leaves_everything_where_it_is() {
+    let bodies = numbered(23);
+    let (queues, letters) = given(&texts(&bodies)).await;
+    for (at_most, seen) in [(0, 0), (1, 1), (12, 12), (100, 23)] {
+        let mut ids: Vec<String> =
+            letters.peek(at_most).await.unwrap().iter().map(|letter| letter.message_id().to_owned()).collect();
+        ids.sort();
+        ids.dedup();
+        assert_eq!(ids.len(), seen, "each is shown once");
+        assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 23, hidden: 0 });
+    }
+    assert_eq!(queues.lock().unwrap().bodies(DEAD), bodies);
+}
+
+#[tokio::test]
+async fn a_look_tells_events_from_poison() {
+    let event = build::ended(&build::completed(&build::payment(&build::merchant("shop").id, "1"), 100));
+    let (queues, letters) = given(&[&build::body(&event)]).await;
+    let attributes = json!({"type": {"DataType": "String", "StringValue": "payment.completed"}});
+    queues.lock().unwrap().put(DEAD, "{\"number\": \"4242 4242 4242 4242\"", attributes, Value::Null);
+    let seen = letters.peek(10).await.unwrap();
+    assert_eq!(seen[0].event().unwrap(), event);
+    assert_eq!((seen[0].sent_at(), seen[0].receives()), (Some(build::START), Some(9)));
+    assert!(seen[1].event().is_err());
+    assert_eq!(seen[1].attribute("type").as_deref(), Some("payment.completed"));
+    assert_eq!(seen[1].excerpt(), "{\"number\": \"#### #### #### ####\"");
+    assert!(!format!("{seen:?}").contains("4242"), "a log of it shows no body");
+}
+
+#[tokio::test]
+async fn a_failing_look_shows_everything_again() {
+    let (queues, letters) = given(&["a"]).await;
+    queues.lock().unwrap().receive = Fault::Refused;
+    let error = letters.peek(10).await.unwrap_err();
+    assert!(matches!(error, DeadLettersError::Call { call: "ReceiveMessage", .. }), "{error}");
+    let (_, end) = replay(&letters, 10).await;
+    assert!(matches!(end, End::Failing(reason) if reason.contains("ReceiveMessage")));
+}
+
+#[test]
+fn nothing_secret_survives_the_excerpt() {
+    let secrets = [
+        "4242424242424242",
+        "4242 4242 4242 4242",
+        "4242-4242-4242-4242",
+        "4242.4242.4242.4242",
+        "4\n2\n4\n2 4242 4242 4242",
+        "\\u0034\\u0032\\u0034\\u0032",
+        "\u{ff14}\u{ff12}\u{ff14}\u{ff12}",
+        "\u{0664}\u{0662}\u{0664}\u{0662}",
+        "sk_test_abcdefghjkmnpqrstvwxyzabcdefghjk",
+        "whsec_abcdefghjkmnpqrstvwxyz+/abcdefg=",
+        "\"cvv\": 123",
+    ];
+    for secret in secrets {
+        // Wherever the cut falls, also inside of it.
+        for before in 0..130 {
+            let shown = excerpt(&format!("{}{secret} -", " ".repeat(before)));
+            assert!(!shown.contains(char::is_numeric), "{shown}");
+            assert!(!shown.contains("abcdef"), "{shown}");
+            assert!(shown.chars().count() <= 121, "{shown}");
+        }
+    }
+    assert_eq!(excerpt("a\u{1b}[31mred\u{202e}\u{7}"), "a?[##mred??", "a terminal is not to be steered");
+    assert_eq!(excerpt("not an event"), "not an event");
+}
+
+#[tokio::test]
+async fn sqs_moves_by_itself_where_it_can() {
+    let (queues, letters) = given(&["a"]).await;
+    assert_eq!(letters.start_move(Some(5)).await, Ok(false), "this endpoint does not know the call");
+    queues.lock().unwrap().moves = true;
+    assert_eq!(letters.start_move(Some(5)).await, Ok(true));
+    let start = queues.lock().unwrap().calls.last().unwrap().clone();
+    assert_eq!(start.1["SourceArn"], "arn:aws:sqs:us-east-1:000000000000:florin-webhook-dead-letters");
+    assert_eq!(start.1["DestinationArn"], "arn:aws:sqs:us-east-1:000000000000:florin-webhook");
+    assert_eq!(start.1["MaxNumberOfMessagesPerSecond"], 5);
+    let progress = letters.move_progress().await.unwrap().unwrap();
+    assert!(progress.ended);
+    assert_eq!((progress.moved, progress.failure.as_deref()), (7, Some("AccessDenied")));
+}
+
+#[tokio::test]
+async fn a_missing_queue_is_named() {
+    let (queues, _) = given(&[]).await;
+    let error = DeadLetters::find(client(&queues).await, "other", "webhook").await.unwrap_err();
+    assert_eq!(error, DeadLettersError::NoQueue("other-webhook".to_owned()));
+}
