@@ -193,7 +193,7 @@ fn show(letter: &DeadLetter) {
         }
         Err(error) => {
             let kind = letter.attribute("type").unwrap_or_else(|| "without a type".to_owned());
-            say!("POISON  {kind}  {error}; replaying it is in vain");
+            say!("POISON  {kind}  {error}; no consumer can read it");
             say!("    {} bytes (digits and long words masked): {}", letter.bytes(), letter.excerpt());
         }
     }
@@ -274,4 +274,73 @@ async fn follow(letters: &DeadLetters, consumer: &str) -> Result<()> {
     }
     say!("{consumer}: the move goes on in SQS; `list` shows what is left");
     Ok(())
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Debug, Parser)]
+    struct Line {
+        #[command(flatten)]
+        options: Options,
+    }
+
+    fn parse(line: &str) -> Result<Options, clap::Error> {
+        Line::try_parse_from(line.split(' ')).map(|line| line.options)
+    }
+
+    #[test]
+    fn options_have_limits() {
+        for line in [
+            "x list",
+            "x peek webhook --limit 100",
+            "x replay analytics --limit 10000 --rate-per-second 500 --stack-name shop",
+            "x --stack-name shop --state-dir elsewhere replay processing",
+        ] {
+            parse(line).unwrap();
+        }
+        for line in [
+            "x",
+            "x peek",
+            "x peek ledger",
+            "x peek webhook --limit 0",
+            "x peek webhook --limit 101",
+            "x replay webhook --limit 0",
+            "x replay webhook --limit 10001",
+            "x replay webhook --rate-per-second 0",
+            "x replay webhook --rate-per-second 501",
+            "x replay webhook --rate-per-second -1",
+        ] {
+            parse(line).unwrap_err();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_named_local_stack_is_the_one_that_is_meant() {
+        let folder = tempfile::tempdir().unwrap();
+        let line = format!("x list --state-dir {}", folder.path().display());
+        assert!(Stack::find(&parse(&line).unwrap()).await.is_err(), "none runs there");
+
+        let mut env = LocalEnv::default();
+        env.set("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        for (name, value) in [("AWS_REGION", "us-east-1"), ("AWS_ACCESS_KEY_ID", "a"), ("AWS_SECRET_ACCESS_KEY", "b")] {
+            env.set(name, value);
+        }
+        env.set("FLORIN_STACK_NAME", "florin-there");
+        env.write(&folder.path().join("local.env")).unwrap();
+        // The name comes from the file, whatever the shell that runs this test has set.
+        let options = Options { stack_name: None, ..parse(&line).unwrap() };
+        let stack = Stack::find(&options).await.unwrap();
+        assert_eq!((stack.name.as_str(), stack.address().as_str()), ("florin-there", "http://127.0.0.1:9"));
+    }
+
+    #[test]
+    fn only_a_uuid_is_shown_as_it_is() {
+        assert_eq!(excerpt_of_id("13f06694-e2ab-4f44-8472-35ab7c4d7b15"), "13f06694-e2ab-4f44-8472-35ab7c4d7b15");
+        assert_eq!(excerpt_of_id("4242 4242 4242 4242"), "#### #### #### ####");
+    }
 }

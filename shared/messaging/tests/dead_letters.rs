@@ -191,8 +191,8 @@ async fn serve(State(queues): State<Shared>, headers: HeaderMap, body: String) -
 
 /// Queues with these dead letters, and what looks after them.
 async fn given(bodies: &[&str]) -> (Shared, DeadLetters) {
-    let mut queues = Queues::default();
-    queues.stored = BTreeMap::from([(QUEUE.to_owned(), vec![]), (DEAD.to_owned(), vec![])]);
+    let stored = BTreeMap::from([(QUEUE.to_owned(), vec![]), (DEAD.to_owned(), vec![])]);
+    let mut queues = Queues { stored, ..Queues::default() };
     for body in bodies {
         queues.put(DEAD, body, Value::Null, Value::Null);
     }
