@@ -234,12 +234,12 @@ async fn replay(letters: &DeadLetters, consumer: &str, limit: u32, rate: Option<
         );
     };
     tell(consumer, &done);
-    let Depth { dead, hidden, .. } = letters.depth().await?;
-    say!("{consumer}: about {} dead letters are left", dead + hidden);
+    let depth = letters.depth().await?;
+    say!("{consumer}: about {} dead letters are left{}", depth.dead + depth.hidden, hidden(depth));
     match end {
         End::Failing(reason) => bail!("gave up: {reason}"),
         _ if done.unsent > 0 => bail!("{} were refused by the queue and are still dead letters", done.unsent),
-        End::Limit if dead > 0 => say!("The limit of {limit} is reached; run it again for more."),
+        End::Limit if depth.dead > 0 => say!("The limit of {limit} is reached; run it again for more."),
         End::Empty | End::Limit => {}
     }
     Ok(())
