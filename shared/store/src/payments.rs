@@ -227,8 +227,7 @@ impl Payments {
             .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld);
         match update.send().await {
             Ok(_) => Ok(Some(Written::Done(to.clone()))),
-            Err(error) => Ok(lost_update(error)?
-                .map(|winner| if winner == *to { Written::Done(winner) } else { Written::Lost(winner) })),
+            Err(error) => Ok(lost_update(error)?.map(Written::Lost)),
         }
     }
 
