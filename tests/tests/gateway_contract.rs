@@ -1,7 +1,7 @@
 //! The gateway adapter against two gateways: our simulator, and localstripe, which nobody here wrote.
 //!
-//! The cases are the same for both. Where localstripe differs from Stripe, [`Deviations`] says how and the test holds it
-//! to that, so that a newer localstripe that has caught up is noticed. `docs/gateway.md` lists the differences.
+//! The cases are the same for both. Where localstripe differs from Stripe, [`Deviations`] says how and the test holds
+//! it to that, so that a newer localstripe that has caught up is noticed. `docs/gateway.md` lists the differences.
 //!
 //! `FLORIN_LOCALSTRIPE` is the path of the command `localstripe` in a Python environment with
 //! `tests/contract/requirements.txt`; `./scripts/test` makes one and sets it.

@@ -1,5 +1,5 @@
-//! What is counted of a payment that has ended, and how latencies are kept: a log-linear histogram, whose buckets can be
-//! added up, rather than a mean, which cannot.
+//! What is counted of a payment that has ended, and how latencies are kept: a log-linear histogram, whose buckets can
+//! be added up, rather than a mean, which cannot.
 
 use crate::{
     event::Event,

@@ -37,7 +37,8 @@ pub trait Gateway: Send + Sync {
     /// where the gateway is still working on this payment's charge.
     async fn find_charge(&self, payment_id: &str, created_after: i64) -> Result<Option<Charge>, GatewayError>;
 
-    /// Gives `amount` (minor units) of the charge `reference` back and answers the refund's reference. Idempotent by key.
+    /// Gives `amount` (minor units) of the charge `reference` back and answers the refund's reference. Idempotent by
+    /// key.
     ///
     /// # Errors
     /// See [`GatewayError`]; what cannot be given back (already refunded, more than is left) is `Declined`.

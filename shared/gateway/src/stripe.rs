@@ -67,7 +67,8 @@ impl StripeGateway {
         self
     }
 
-    /// Opens a connection, so that the first charge does not pay for the handshake. What goes wrong shows at that charge.
+    /// Opens a connection, so that the first charge does not pay for the handshake. What goes wrong shows at that
+    /// charge.
     pub async fn warm(&self) {
         let timeout = Duration::from_millis(WARM_TIMEOUT_MS);
         let request = self.http.get(&self.base_url).timeout(timeout);

@@ -232,8 +232,8 @@ impl Analytics {
             .map_err(|_| StoreError::Refused("incomplete update".to_owned()))
     }
 
-    /// The merchant's counters of the hours that begin between `from` (inclusive) and `to` (exclusive), in order of hour
-    /// and currency.
+    /// The merchant's counters of the hours that begin between `from` (inclusive) and `to` (exclusive), in order of
+    /// hour and currency.
     pub async fn hours(
         &self,
         merchant: &MerchantId,

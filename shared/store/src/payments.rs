@@ -1,6 +1,7 @@
 //! The payments table: payments with their journal, in one item.
 //!
-//! Attribute names are short because a write is billed by the KiB; a card payment with its whole journal stays below one.
+//! Attribute names are short because a write is billed by the KiB; a card payment with its whole journal stays below
+//! one.
 //!
 //! | attribute | meaning |
 //! |---|---|

@@ -77,8 +77,8 @@ pub(crate) async fn create(
     let deps = &api.dependencies;
     let id = Payment::id_for(&caller.merchant_id, key);
     let correlation = context::correlation(&headers, id.as_str());
-    // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the payment to the
-    // card of the first try, even if that try came to nothing.
+    // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the payment to
+    // the card of the first try, even if that try came to nothing.
     let token_key = format!("{id}/tokenise/{}", florin_platform::random::hex128());
     let token = match deps.gateway.tokenise(&request.card, &token_key).await {
         Ok(CardToken { token }) => token,

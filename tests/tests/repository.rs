@@ -1,0 +1,329 @@
+//! The rules of this repository, each with its reason: what a crate may know, what the template must hold, tidiness.
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "a test stops at the first surprise")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use florin_domain::{saga, webhook};
+use florin_store::schema::TABLES;
+use serde_json::Value;
+
+/// Longest comment line of Rust, in characters.
+const LINE_CHARACTERS_MAX: usize = 120;
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+fn read(path: &str) -> String {
+    fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// Every file that git tracks, or would if it were added, by path below the root.
+fn files() -> Vec<String> {
+    let arguments = ["ls-files", "--cached", "--others", "--exclude-standard"];
+    let output = Command::new("git").args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success());
+    let listed = String::from_utf8(output.stdout).unwrap();
+    listed.lines().filter(|path| root().join(path).is_file()).map(str::to_owned).collect()
+}
+
+/// The product's own sources: no tests, no helpers of tests.
+fn product_sources() -> Vec<String> {
+    let is_product = |path: &String| {
+        path.ends_with(".rs")
+            && path.contains("/src/")
+            && !path.starts_with("tests/")
+            && !path.starts_with("shared/testing/")
+    };
+    files().into_iter().filter(is_product).collect()
+}
+
+/// A source without its unit tests, which stand at its end.
+fn without_tests(source: &str) -> &str {
+    source.split("#[cfg(test)]\nmod tests").next().unwrap_or_default()
+}
+
+fn metadata() -> Value {
+    let arguments = ["metadata", "--format-version", "1", "--locked", "--offline"];
+    let output = Command::new(env!("CARGO")).args(arguments).current_dir(root()).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+/// Each crate of the workspace: its folder, and the crates of the workspace that its product code depends on.
+fn workspace() -> BTreeMap<String, (String, BTreeSet<String>)> {
+    let metadata = metadata();
+    let root = format!("{}/", root().display());
+    let packages = metadata["packages"].as_array().unwrap().iter().filter(|package| package["source"].is_null());
+    packages
+        .map(|package| {
+            let manifest = package["manifest_path"].as_str().unwrap();
+            let folder = manifest.strip_prefix(&root).unwrap().trim_end_matches("/Cargo.toml").to_owned();
+            let dependencies = package["dependencies"].as_array().unwrap().iter();
+            let ours = dependencies
+                .filter(|dependency| dependency["kind"].is_null() && dependency["path"].is_string())
+                .map(|dependency| dependency["name"].as_str().unwrap().to_owned());
+            (package["name"].as_str().unwrap().to_owned(), (folder, ours.collect()))
+        })
+        .collect()
+}
+
+/// Which of these crates break a sentence of the architecture.
+fn wrong_dependencies(workspace: &BTreeMap<String, (String, BTreeSet<String>)>) -> Vec<String> {
+    let folder = |name: &String| workspace[name].0.as_str();
+    let mut wrong = Vec::new();
+    for (name, (at, dependencies)) in workspace {
+        for dependency in dependencies {
+            if at.starts_with("functions/") && !folder(dependency).starts_with("shared/") {
+                wrong.push(format!("{name} knows {dependency}: a function knows shared/*, never another function"));
+            }
+            if at.starts_with("shared/") && !folder(dependency).starts_with("shared/") {
+                wrong.push(format!("{name} knows {dependency}: what is shared knows no function"));
+            }
+            if at == "shared/domain" {
+                wrong.push(format!("{name} knows {dependency}: the domain knows nothing"));
+            }
+            if dependency == "florin-testing" && at != "tests" {
+                wrong.push(format!("{name} needs {dependency} outside its tests"));
+            }
+        }
+    }
+    wrong
+}
+
+#[test]
+fn a_crates_dependencies_are_its_boundary() {
+    assert_eq!(wrong_dependencies(&workspace()), Vec::<String>::new());
+
+    let crates = |list: &[(&str, &str, &[&str])]| {
+        let entry = |(name, at, knows): &(&str, &str, &[&str])| {
+            let knows = knows.iter().map(|name| (*name).to_owned()).collect();
+            ((*name).to_owned(), ((*at).to_owned(), knows))
+        };
+        wrong_dependencies(&list.iter().map(entry).collect())
+    };
+    assert_eq!(crates(&[("a", "functions/a", &["b"]), ("b", "functions/b", &[])]).len(), 1);
+    assert_eq!(crates(&[("s", "shared/s", &["b"]), ("b", "functions/b", &[])]).len(), 1);
+    assert_eq!(crates(&[("d", "shared/domain", &["s"]), ("s", "shared/s", &[])]).len(), 1);
+}
+
+/// What only `shared/store` may write: expressions, and attributes of items.
+fn writes_expressions(source: &str) -> Option<&'static str> {
+    // SNS and SQS have attributes of their own, on messages.
+    let source = source.replace("MessageAttributeValue", "").replace("MessageSystemAttributeValue", "");
+    let marks = ["_expression(", "expression_attribute_", "AttributeValue::", "types::AttributeValue"];
+    marks.into_iter().find(|mark| source.contains(mark))
+}
+
+#[test]
+fn only_the_store_writes_expressions() {
+    for path in product_sources().iter().filter(|path| !path.starts_with("shared/store/")) {
+        let found = writes_expressions(without_tests(&read(path)));
+        assert_eq!(
+            found, None,
+            "{path}: shared/store is the only crate that writes an expression or names an attribute"
+        );
+    }
+    assert!(writes_expressions("client.put_item().condition_expression(\"x\")").is_some());
+    assert!(writes_expressions("AttributeValue::S(x)").is_some());
+}
+
+#[test]
+fn functions_have_one_tls_stack_and_log_in_nowhere() {
+    for (name, (folder, _)) in workspace().iter().filter(|(_, (folder, _))| folder.starts_with("functions/")) {
+        // `cargo metadata` also lists what an unused feature would bring; `cargo tree` what is built.
+        let arguments = ["tree", "--edges", "normal", "--prefix", "none", "--locked", "--offline", "--package"];
+        let output = Command::new(env!("CARGO")).args(arguments).arg(name).current_dir(root()).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        let crates: BTreeSet<&str> = text.lines().map(|line| line.trim_end_matches(" (*)")).collect();
+        let versions = |name: &str| crates.iter().filter(|line| line.starts_with(&format!("{name} v"))).count();
+        for banned in ["aws-sdk-sso", "aws-sdk-ssooidc", "openssl-sys", "native-tls", "ring", "dynoxide-rs"] {
+            assert_eq!(versions(banned), 0, "{folder}: {banned} costs size and init, and is not needed");
+        }
+        for single in ["tokio", "rustls", "hyper"] {
+            assert_eq!(versions(single), 1, "{folder}: one {single}");
+        }
+    }
+}
+
+/// The lines of a resource of the template.
+fn resource<'a>(template: &'a str, name: &str) -> Vec<&'a str> {
+    let mut lines = template.lines().skip_while(|line| *line != format!("  {name}:"));
+    assert!(lines.next().is_some(), "the template has no {name}");
+    lines.take_while(|line| line.is_empty() || line.starts_with("   ")).collect()
+}
+
+/// The whole number behind `key:`.
+fn number(lines: &[&str], key: &str) -> i64 {
+    let text = lines.iter().find_map(|line| line.trim().strip_prefix(&format!("{key}: ")));
+    let digits: String = text.unwrap_or_default().chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or_else(|_| panic!("no {key} in {lines:?}"))
+}
+
+#[test]
+fn the_templates_tables_are_those_that_the_store_is_written_for() {
+    let template = read("template.yaml");
+    for table in &TABLES {
+        let name = format!("{}{}Table", table.name[..1].to_uppercase(), &table.name[1..]);
+        let text = resource(&template, &name).join("\n");
+        let has = |what: String| assert!(text.contains(&what), "{name} has no {what}");
+        has(format!("{{ AttributeName: {}, KeyType: HASH }}", table.hash));
+        if let Some(range) = table.range {
+            has(format!("{{ AttributeName: {range}, KeyType: RANGE }}"));
+        }
+        match table.ttl {
+            Some(ttl) => has(format!("TimeToLiveSpecification: {{ AttributeName: {ttl}, Enabled: true }}")),
+            None => assert!(!text.contains("TimeToLiveSpecification"), "{name} has a TTL that the store does not know"),
+        }
+        assert_eq!(text.matches("IndexName:").count(), table.indexes.len(), "{name}: indexes");
+        for index in table.indexes {
+            has(format!("IndexName: {}", index.name));
+            has(format!("{{ AttributeName: {}, KeyType: HASH }}", index.hash));
+            has(format!("{{ AttributeName: {}, KeyType: RANGE }}", index.range));
+            has(format!("{{ AttributeName: {}, AttributeType: N }}", index.range));
+            if !index.include.is_empty() {
+                has(format!("ProjectionType: INCLUDE, NonKeyAttributes: [{}]", index.include.join(", ")));
+            }
+        }
+        has("BillingMode: PAY_PER_REQUEST".to_owned());
+        has("PointInTimeRecoveryEnabled".to_owned());
+    }
+}
+
+#[test]
+fn queues_hide_messages_long_enough_and_show_them_often_enough() {
+    let template = read("template.yaml");
+    for (function, queue, receives) in [
+        ("ProcessorFunction", "ProcessingQueue", saga::CHARGE_ATTEMPTS_MAX + saga::RECONCILE_ATTEMPTS_MAX),
+        ("WebhookSenderFunction", "WebhookQueue", webhook::ATTEMPTS_MAX),
+        ("AnalyticsFunction", "AnalyticsQueue", 4),
+    ] {
+        let timeout = number(&resource(&template, function), "Timeout");
+        let queue_lines = resource(&template, queue);
+        let visibility = number(&queue_lines, "VisibilityTimeout");
+        assert!(visibility >= 6 * timeout, "{queue}: {visibility} s is less than six times {function}'s {timeout} s");
+        let max = number(&queue_lines, "maxReceiveCount");
+        assert!(
+            max > i64::from(receives),
+            "{queue}: a message that is tried {receives} times must not become a dead letter"
+        );
+    }
+    let timeout_ms = number(&resource(&template, "ProcessorFunction"), "Timeout") * 1_000;
+    assert!(saga::LEASE_MS > timeout_ms, "a lease may not end before its processor is certainly dead");
+}
+
+/// What is wrong with a file, by line.
+fn untidy(path: &str, text: &str) -> Vec<String> {
+    let mut wrong = Vec::new();
+    // Put together, or this file would find itself.
+    let unfinished =
+        [["TO", "DO"], ["FIX", "ME"], ["XX", "X:"], ["todo", "!("], ["unimplemented", "!("], ["dbg", "!("]];
+    for (line, number) in text.lines().zip(1..) {
+        let mut note = |what: &str| wrong.push(format!("{path}:{number}: {what}"));
+        if line.ends_with([' ', '\t']) {
+            note("white space at the end");
+        }
+        // rustfmt sees to code; a row of a table cannot be broken.
+        let comment = line.trim_start().starts_with("//") && !line.trim_start().starts_with("//! |");
+        if path.ends_with(".rs") && comment && line.chars().count() > LINE_CHARACTERS_MAX {
+            note("longer than 120 characters");
+        }
+        if path.ends_with(".rs") && unfinished.iter().any(|parts| line.contains(&parts.concat())) {
+            note("unfinished work belongs into an issue");
+        }
+    }
+    if !text.is_empty() && !text.ends_with('\n') {
+        wrong.push(format!("{path}: no new line at the end"));
+    }
+    wrong
+}
+
+#[test]
+fn files_are_tidy() {
+    let kinds =
+        [".rs", ".toml", ".md", ".yaml", ".yml", ".py", ".txt", "scripts/up", "scripts/down", "scripts/test", "run"];
+    let mut wrong = Vec::new();
+    for path in files().iter().filter(|path| kinds.iter().any(|kind| path.ends_with(kind))) {
+        wrong.extend(untidy(path, &read(path)));
+    }
+    assert_eq!(wrong, Vec::<String>::new());
+    assert_eq!(untidy("a.rs", &format!("// {} \n", "x".repeat(121))).len(), 2);
+    assert_eq!(untidy("a.rs", "// TO\u{44}O").len(), 2);
+}
+
+#[test]
+fn every_crate_has_the_workspaces_lints() {
+    for (folder, _) in workspace().values() {
+        let manifest = read(&format!("{folder}/Cargo.toml"));
+        assert!(manifest.contains("[lints]\nworkspace = true"), "{folder}: its code is held to other rules");
+        assert!(
+            !manifest.contains("version = \"0") || folder.is_empty(),
+            "{folder}: versions are pinned in the root alone"
+        );
+    }
+}
+
+#[test]
+fn decisions_are_numbered_without_gaps() {
+    let mut numbers: Vec<u32> =
+        files().iter().filter_map(|path| path.strip_prefix("docs/adr/")?.split('-').next()?.parse().ok()).collect();
+    numbers.sort_unstable();
+    assert_eq!(numbers, (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>());
+    assert!(!numbers.is_empty());
+}
+
+/// Words in quotes that look like an error code: lower case, with an underscore, in the sources that name codes.
+fn codes_in(source: &str) -> BTreeSet<String> {
+    let quoted = source.split('"').skip(1).step_by(2);
+    let looks_like_a_code = |text: &&str| {
+        let known = [
+            "_missing",
+            "_invalid",
+            "_out_of_range",
+            "_unsupported",
+            "_unknown",
+            "_too_long",
+            "_too_large",
+            "_forbidden",
+            "_not_found",
+            "_not_allowed",
+            "_reused",
+            "_refused",
+            "_unavailable",
+            "_error",
+            "_unreadable",
+            "_repeated",
+            "_in_text",
+            "_many_entries",
+            "_expired",
+            "_live_mode",
+        ];
+        text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && known.iter().any(|end| text.ends_with(end))
+    };
+    quoted.filter(looks_like_a_code).map(str::to_owned).collect()
+}
+
+#[test]
+fn every_error_code_is_documented() {
+    let documented = read("docs/errors.md");
+    let sources = product_sources();
+    let sources = sources.iter().filter(|path| {
+        path.starts_with("functions/api/src/")
+            || *path == "shared/platform/src/guard.rs"
+            || *path == "shared/domain/src/card.rs"
+    });
+    let mut codes = BTreeSet::new();
+    for path in sources {
+        codes.extend(codes_in(without_tests(&read(path))));
+    }
+    assert!(codes.len() > 40, "only {codes:?} found");
+    let missing: Vec<_> = codes.iter().filter(|code| !documented.contains(&format!("`{code}`"))).collect();
+    assert!(missing.is_empty(), "docs/errors.md does not explain {missing:?}");
+    assert!(codes_in("wrong(\"amount\", \"amount_missing\", x)").contains("amount_missing"));
+}
