@@ -299,7 +299,7 @@ mod tests {
     use super::*;
     use crate::{
         card::{Brand, Expiry},
-        ids::MerchantId,
+        ids::{MerchantId, PaymentId},
         journal::{JOURNAL_ENTRIES_MAX, timeline},
         money::{Currency, Money},
         payment::{CardSource, NewPayment},
