@@ -12,7 +12,7 @@
 )]
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::{Arc, Mutex},
 };
 
@@ -46,6 +46,9 @@ const BATCH: usize = 10;
 const WRITE_UNITS_MAX: f64 = 8.0;
 const CALLS_MAX: f64 = 6.0;
 const API_KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+
+/// Services whose calls a meter counts.
+const AWS_SERVICES: [&str; 2] = ["dynamodb", "sns"];
 
 /// The bodies published so far.
 type Published = Arc<Mutex<Vec<String>>>;
@@ -173,9 +176,38 @@ async fn a_payment_stays_within_its_write_units_and_calls() {
     drain(&ended, async |batch| counter.handle(batch, None).await.unwrap()).await;
     assert!(visibility.changes().is_empty(), "nothing had to be tried again");
 
+    for (function, meters) in &meters {
+        let missing = ungranted(&granted(function), meters);
+        assert!(missing.is_empty(), "{function} calls {missing:?}, which its role in template.yaml does not allow");
+    }
+    assert_eq!(ungranted(&granted("sweeper"), &meters[0].1), ["GetItem", "PutItem"], "the check can fail");
     let (units, calls) = print_table(&meters);
     assert!(units <= WRITE_UNITS_MAX, "{units} write units a payment");
     assert!(calls <= CALLS_MAX, "{calls} calls a payment");
+}
+
+/// The actions that the template grants a function's role. Emulators do not enforce them.
+fn granted(function: &str) -> BTreeSet<String> {
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
+    let mut lines = template.lines().skip_while(|line| !line.ends_with(&format!("PolicyName: {function}")));
+    assert!(lines.next().is_some(), "{function} has no policy");
+    let policy = lines.take_while(|line| line.starts_with("     "));
+    let words = policy.flat_map(|line| line.split([' ', ',', '[', ']']));
+    let action =
+        |word: &str| Some(word.split_once(':').filter(|(service, _)| AWS_SERVICES.contains(service))?.1.to_owned());
+    words.filter_map(action).collect()
+}
+
+/// The operations that were called although nothing allows them.
+fn ungranted(granted: &BTreeSet<String>, meters: &[Meter]) -> Vec<String> {
+    // A transaction is allowed by what it does to each item, a batch by what it holds.
+    let action = |operation: &str| match operation {
+        "TransactWriteItems" => "UpdateItem".to_owned(),
+        "PublishBatch" => "Publish".to_owned(),
+        other => other.to_owned(),
+    };
+    let called: BTreeSet<String> = meters.iter().flat_map(|meter| meter.counts().calls.into_keys()).collect();
+    called.into_iter().filter(|operation| !granted.contains(&action(operation))).collect()
 }
 
 async fn seed(dynamo: &Dynamo, root_key: &RootKey, merchant: &florin_domain::merchant::Merchant) {
