@@ -7,8 +7,8 @@
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
-//! 6. the gateway's view of the card (402), the gateway's absence (503)
-//! 7. an `Idempotency-Key` that stands for another request (422)
+//! 6. an `Idempotency-Key` that stands for another request (422)
+//! 7. the gateway's view of the card (402), the gateway's absence (503)
 //! 8. absence (404)
 //! 9. ourselves (500, 503)
 
