@@ -1,7 +1,7 @@
 //! What can go wrong with a table.
 
 use aws_sdk_dynamodb::{
-    error::{ProvideErrorMetadata, SdkError},
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
     types::CancellationReason,
 };
 
@@ -57,7 +57,7 @@ where
             SdkError::ConstructionFailure(_) => Self::Refused("the request could not be built".to_owned()),
             SdkError::TimeoutError(_) => Self::Unavailable("timed out".to_owned()),
             // What the SDK says of a lost connection or an unreadable answer names no data of ours.
-            _ => Self::Unavailable(format!("{error}")),
+            _ => Self::Unavailable(DisplayErrorContext(&error).to_string()),
         }
     }
 }
