@@ -12,9 +12,12 @@ use crate::{
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::AMOUNT_MAX_MINOR_UNITS,
     payment::{Payment, PaymentView, SourceView, Status},
-    time::Timestamp,
+    time::{MS_PER_HOUR, Timestamp},
 };
 
+/// For how long the gateway surely knows a key, from the first charge under it. Stripe forgets keys after 24 h, and a
+/// charge under a forgotten key is a second charge.
+pub const CHARGE_KEY_LIFETIME_MS: i64 = 20 * MS_PER_HOUR;
 /// Tries of the charge.
 pub const CHARGE_ATTEMPTS_MAX: u32 = 3;
 /// Questions to the gateway about a charge of unknown outcome.
@@ -102,14 +105,21 @@ pub fn turn(payment: &Payment, now: Timestamp) -> Turn {
         Status::Processing if payment.stuck => Turn::Parked,
         Status::Pending | Status::Processing => match payment.lease_until {
             Some(until) if until > now => Turn::Wait { wait_ms: until.ms_since(now) },
-            _ => Turn::Run(next_step(&payment.journal)),
+            _ => Turn::Run(next_step(&payment.journal, now)),
         },
     }
 }
 
-/// Charge until the tries are used up, then ask.
-fn next_step(journal: &[JournalEntry]) -> Step {
-    if attempts(journal, Step::Charge) < CHARGE_ATTEMPTS_MAX { Step::Charge } else { Step::Reconcile }
+/// Charge until the tries are used up, then ask. Ask too, rather than charge again, once the gateway may have forgotten
+/// the key under which the money may have been taken.
+fn next_step(journal: &[JournalEntry], now: Timestamp) -> Step {
+    let first = journal.iter().find(|entry| entry.step == Step::Charge);
+    let forgotten = first.is_some_and(|entry| now.ms_since(entry.started_at) > CHARGE_KEY_LIFETIME_MS);
+    if attempts(journal, Step::Charge) >= CHARGE_ATTEMPTS_MAX || (forgotten && may_have_charged(journal)) {
+        Step::Reconcile
+    } else {
+        Step::Charge
+    }
 }
 
 fn attempts(journal: &[JournalEntry], step: Step) -> u32 {
@@ -421,6 +431,20 @@ mod tests {
         assert_eq!(payment.status, Status::Completed);
         assert_eq!(story(&payment)[5..], ["reconcile 1 succeeded", "settle 1 succeeded"]);
         assert_eq!(payment.journal[4].error.as_ref().unwrap().code, CODE_INTERRUPTED);
+    }
+
+    #[test]
+    fn a_key_that_the_gateway_may_have_forgotten_is_not_charged_again() {
+        let late = START.plus_ms(CHARGE_KEY_LIFETIME_MS + 1_000);
+        let (stalled, _) = run(&[unknown()]);
+        assert_eq!(turn(&stalled, START.plus_ms(WAIT_MAX_MS)), Turn::Run(Step::Charge));
+        assert_eq!(turn(&stalled, late), Turn::Run(Step::Reconcile));
+        let (crashed, _) = run(&[None]);
+        assert_eq!(turn(&crashed, late), Turn::Run(Step::Reconcile));
+        let (refused, _) = run(&[unavailable()]);
+        assert_eq!(turn(&refused, late), Turn::Run(Step::Charge), "nothing was taken, whatever was forgotten");
+        let (ended, _) = apply(&claim(&stalled, Step::Reconcile, None, late), charged().unwrap(), late, 0);
+        assert_eq!(ended.status, Status::Completed);
     }
 
     #[test]
