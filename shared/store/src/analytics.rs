@@ -33,9 +33,9 @@ use crate::{
 
 /// Events in one transaction: each touches at most one counter and one slice, and DynamoDB takes 100 actions.
 pub const EVENTS_PER_TRANSACTION_MAX: usize = 50;
-/// Events that happened in the same slice share a record. Every batch rewrites its slice's record whole, which is billed
-/// by the KiB: computed with batches of 50, one slice reaches a partition's 1,000 units a second at about 2,800 events a
-/// second. A shorter slice moves that up.
+/// Events that happened in the same slice share a record. Every batch rewrites its slice's record whole, which is
+/// billed by the KiB: computed with batches of 50, one slice reaches a partition's 1,000 units a second at about 2,800
+/// events a second. A shorter slice moves that up.
 pub const SLICE_MS: i64 = 250;
 /// For how long it is known what was counted, in seconds. A message lives 14 days, and 14 more as a dead letter.
 pub const COUNTED_TTL_SECONDS: i64 = 35 * 24 * 60 * 60;
