@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -159,6 +160,16 @@ async fn bad_input_through_the_whole_stack() {
     }
 }
 
+/// What the command-line tool says.
+fn florin(arguments: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO"));
+    command.args(["run", "--quiet", "--bin", "florin", "--"]).args(arguments);
+    let output = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    said
+}
+
 #[tokio::test]
 async fn poison_goes_to_the_dead_letters_alone_and_duplicates_change_nothing() {
     let stack = Stack::from_env().await;
@@ -180,11 +191,20 @@ async fn poison_goes_to_the_dead_letters_alone_and_duplicates_change_nothing() {
     for body in [initiated.to_string(), "no event".to_owned(), initiated.to_string()] {
         stack.sqs.send_message().queue_url(&queue).message_body(body).send().await.unwrap();
     }
-    until("the poison is a dead letter", Duration::from_secs(60), async || {
-        (stack.depth(&dead_letters).await.0 == before + 1).then_some(())
-    })
-    .await;
-    stack.drained(SETTLE).await;
+    let poison_alone = async || {
+        until("the poison, and nothing else, is a dead letter", Duration::from_secs(60), async || {
+            (stack.depth(&dead_letters).await == (before + 1, 0)).then_some(())
+        })
+        .await;
+    };
+    poison_alone().await;
+
+    // A replay brings back what can be handled; the poison returns.
+    stack.sqs.send_message().queue_url(&dead_letters).message_body(initiated.to_string()).send().await.unwrap();
+    let said = florin(&["dead-letters", "replay", "processing"]);
+    assert!(said.contains(&format!("processing: {} replayed", before + 2)), "{said}");
+    stack.drained(Duration::from_secs(60)).await;
+    poison_alone().await;
     assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await, ended);
     assert_eq!(stack.charges().await.iter().filter(|(payment, _)| payment == id).count(), 1);
     assert_eq!(stack.totals().await, totals, "an event that comes again is not counted again");
