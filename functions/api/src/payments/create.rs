@@ -32,7 +32,7 @@ use crate::{
 };
 
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Scheduling comes with the due index's issue; until then a payment is processed at once.
+/// Payments cannot be scheduled yet: they are processed at once.
 const DELAY_SECONDS_MAX: i64 = 0;
 
 /// What is asked for, checked as far as it can be without the gateway.
