@@ -142,9 +142,16 @@ pub(crate) async fn stop(place: &Place) -> Result<bool> {
     if !leftovers.is_empty() {
         found = true;
         leftovers.iter().for_each(|pid| signal(*pid, Signal::TERM));
-        if !ended(&leftovers, LEFTOVER_TIMEOUT_MS).await {
-            marked(place).iter().for_each(|pid| signal(*pid, Signal::KILL));
-            ended(&leftovers, LEFTOVER_TIMEOUT_MS).await;
+        ended(&leftovers, LEFTOVER_TIMEOUT_MS).await;
+        // A process may start another one while it is being ended, so they are looked for until there are none.
+        let deadline = Instant::now() + Duration::from_millis(LEFTOVER_TIMEOUT_MS);
+        loop {
+            let left = marked(place);
+            if left.is_empty() || Instant::now() >= deadline {
+                break;
+            }
+            left.iter().for_each(|pid| signal(*pid, Signal::KILL));
+            look_again().await;
         }
     }
     remove(&place.emulator_pid())?;
@@ -224,6 +231,8 @@ mod tests {
     fn leftover(place: &Place) -> std::process::Child {
         let mut command = Command::new("sh");
         command.args(["-c", "trap '' TERM; while :; do sleep 0.05; done"]).env(MARK, &place.state);
+        // Should the test fail, nobody waits for the output of what it leaves behind.
+        command.stdout(Stdio::null()).stderr(Stdio::null());
         let child = command.spawn().unwrap();
         // Between fork and exec the environment is still the test's.
         while !is_marked(Pid::from_child(&child), place) {
@@ -253,9 +262,9 @@ mod tests {
 
         assert!(!is_alive(Pid::from_child(&my_child)));
         assert!(is_alive(Pid::from_child(&other_child)));
-        assert!(!stop(&mine).await.unwrap(), "a second stop finds nothing");
         other_child.kill().unwrap();
         other_child.wait().unwrap();
+        assert!(!stop(&mine).await.unwrap(), "a second stop finds nothing");
     }
 
     #[test]
