@@ -1,0 +1,3 @@
+//! `florin-host`: runs a template on this machine.
+
+fn main() {}
