@@ -7,10 +7,12 @@
 pub mod clock;
 pub mod counters;
 pub mod deliveries;
+pub mod dynamodb;
 pub mod error;
 pub mod faults;
 pub mod functions;
 pub mod http_api;
+pub mod log;
 pub mod model;
 pub mod sns;
 pub mod sqs;
