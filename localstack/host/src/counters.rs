@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeMap,
-    fmt::Write,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -273,11 +272,8 @@ impl Snapshot {
     pub fn prometheus(&self) -> String {
         let mut text = String::new();
         let mut family = |name: &str, help: &str, lines: Vec<(String, String)>| {
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
-            for (labels, value) in lines {
-                let _ = writeln!(text, "{name}{{{labels}}} {value}");
-            }
+            text.push_str(&format!("# HELP {name} {help}\n# TYPE {name} counter\n"));
+            text.extend(lines.into_iter().map(|(labels, value)| format!("{name}{{{labels}}} {value}\n")));
         };
         let calls = |value: &dyn Fn(&CallLine) -> String| {
             let line = |line: &CallLine| (labels(&line.key), value(line));

@@ -16,7 +16,11 @@ use hyper_util::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
-use crate::{counters::Units, model::Table};
+use crate::{
+    counters::Units,
+    log::{self, HOST},
+    model::Table,
+};
 
 /// Between two looks for expired items. AWS promises days.
 const TTL_SWEEP_EVERY_S: u64 = 60;
@@ -77,16 +81,7 @@ impl Dynamo {
             })
         };
         thread::Builder::new().name("dynamodb".to_owned()).spawn(serve)?;
-        let swept = database.clone();
-        let sweep = move || {
-            loop {
-                thread::sleep(Duration::from_secs(TTL_SWEEP_EVERY_S));
-                if let Err(error) = swept.sweep_ttl() {
-                    crate::log::line(crate::log::HOST, &format!("expired items could not be swept: {error}"));
-                }
-            }
-        };
-        thread::Builder::new().name("ttl".to_owned()).spawn(sweep)?;
+        tokio::spawn(sweep(database.clone()));
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         Ok(Self { database, client: Client::builder(TokioExecutor::new()).build(connector), address })
@@ -103,7 +98,7 @@ impl Dynamo {
         match self.database.describe_table(describe) {
             Ok(kept) => {
                 let kept = serde_json::to_value(kept)?;
-                check_keys(name, &kept["Table"], &table.create)?;
+                check_keys(name, kept.get("Table").unwrap_or(&Value::Null), &table.create)?;
             }
             Err(dynoxide::DynoxideError::ResourceNotFoundException(_)) => {
                 self.database.create_table(serde_json::from_value(table.create.clone())?).map_err(refused)?;
@@ -153,6 +148,18 @@ impl Dynamo {
     }
 }
 
+/// Removes expired items, again and again.
+async fn sweep(database: Database) {
+    loop {
+        tokio::time::sleep(Duration::from_secs(TTL_SWEEP_EVERY_S)).await;
+        let database = database.clone();
+        let swept = tokio::task::spawn_blocking(move || database.sweep_ttl().map_err(|error| error.to_string())).await;
+        if let Ok(Err(error)) = swept {
+            log::line(HOST, &format!("expired items could not be swept: {error}"));
+        }
+    }
+}
+
 /// The tables that a request is about, with blanks between them.
 #[must_use]
 pub fn tables(body: &[u8]) -> String {
@@ -184,7 +191,7 @@ fn report_consumption(body: Bytes) -> (Bytes, bool) {
     const FIELD: &[u8] = br#""ReturnConsumedCapacity""#;
     let asked = body.windows(FIELD.len()).any(|window| window == FIELD);
     let rest = match body.split_first() {
-        Some((b'{', rest)) if !asked && rest.iter().any(|byte| *byte == b':') => rest,
+        Some((b'{', rest)) if !asked && rest.contains(&b':') => rest,
         _ => return (body, asked),
     };
     let text = [b"{".as_slice(), FIELD, br#":"INDEXES","#, rest].concat();
@@ -228,7 +235,7 @@ fn failed_units(operation: &str, request: &[u8], answer: &[u8]) -> Units {
         "PutItem" | "UpdateItem" | "DeleteItem" if is(b"ConditionalCheckFailedException") => FAILED_WRITE_UNITS,
         "TransactWriteItems" if is(b"TransactionCanceledException") => {
             let request: Value = serde_json::from_slice(request).unwrap_or_default();
-            let items = request["TransactItems"].as_array().map_or(0, Vec::len);
+            let items = request.get("TransactItems").and_then(Value::as_array).map_or(0, Vec::len);
             u32::try_from(items).map_or(0.0, f64::from) * FAILED_WRITE_UNITS * TRANSACTION_FACTOR
         }
         _ => 0.0,
@@ -239,16 +246,13 @@ fn failed_units(operation: &str, request: &[u8], answer: &[u8]) -> Units {
 /// The kept table must have the keys that the template wants: items cannot be moved to others.
 fn check_keys(name: &str, kept: &Value, wanted: &Value) -> Result<()> {
     let indexes = |table: &Value, field: &str| {
-        let mut indexes: Vec<String> = table[field]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .map(|index| format!("{} {} {}", index["IndexName"], index["KeySchema"], index["Projection"]))
-            .collect();
+        let parts = |index: &Value| ["IndexName", "KeySchema", "Projection"].map(|part| index.get(part).cloned());
+        let indexes = table.get(field).and_then(Value::as_array).into_iter().flatten();
+        let mut indexes: Vec<String> = indexes.map(|index| format!("{:?}", parts(index))).collect();
         indexes.sort_unstable();
         indexes
     };
-    let same = kept["KeySchema"] == wanted["KeySchema"]
+    let same = kept.get("KeySchema") == wanted.get("KeySchema")
         && indexes(kept, "GlobalSecondaryIndexes") == indexes(wanted, "GlobalSecondaryIndexes")
         && indexes(kept, "LocalSecondaryIndexes") == indexes(wanted, "LocalSecondaryIndexes");
     if !same {

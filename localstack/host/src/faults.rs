@@ -241,7 +241,7 @@ impl Faults {
         let now = Instant::now();
         let hit = state.rules.iter_mut().find_map(|active| {
             let hits = kind(&active.rule.fault) && active.rule.is_about(call) && active.hits(now);
-            hits.then(|| (active.id, active.rule.fault))
+            hits.then_some((active.id, active.rule.fault))
         });
         drop(state);
         let (id, fault) = hit?;
