@@ -14,7 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::{place::Place, progress::step, python};
 
 /// The host's binary.
-const HOST: &str = "florin-host";
+pub(crate) const HOST: &str = "florin-host";
 
 /// What was built, and where it lies.
 #[derive(Debug)]
@@ -60,23 +60,27 @@ pub(crate) fn build(place: &Place, wanted: Wanted) -> Result<Built> {
     Ok(built)
 }
 
-/// As few calls of cargo as there can be: each takes a while even with nothing to do.
+/// One call of cargo for all: they share most of their crates, and each call takes a while even with nothing to do.
 fn run(place: &Place, wanted: Wanted, through_cargo_lambda: bool, functions: &[String]) -> Result<()> {
     let mut names = functions.to_vec();
     if wanted.host {
         names.push(HOST.to_owned());
     }
-    if !wanted.release {
-        step("Building (quick profile; the first time takes minutes)");
-        return cargo(place, &names, &["build"]);
+    match (wanted.release, through_cargo_lambda) {
+        (false, _) => {
+            step("Building (quick profile; the first time takes minutes)");
+            cargo(place, &names, &["build"])
+        }
+        (true, true) => {
+            ensure_cargo_lambda(place)?;
+            step("Building (release profile, as deployed; this takes minutes)");
+            cargo(place, &names, &["lambda", "build", "--release"])
+        }
+        (true, false) => {
+            step("Building (release profile; this takes minutes)");
+            cargo(place, &names, &["build", "--release"])
+        }
     }
-    step("Building (release profile, the functions as deployed; this takes minutes)");
-    if !through_cargo_lambda {
-        return cargo(place, &names, &["build", "--release"]);
-    }
-    ensure_cargo_lambda(place)?;
-    cargo(place, functions, &["lambda", "build", "--release"])?;
-    if wanted.host { cargo(place, &[HOST.to_owned()], &["build", "--release"]) } else { Ok(()) }
 }
 
 fn cargo(place: &Place, names: &[String], arguments: &[&str]) -> Result<()> {

@@ -13,7 +13,7 @@ use rustix::process::Pid;
 use serde::Deserialize;
 
 use crate::{
-    build::Built,
+    build::{self, Built},
     place::Place,
     process,
     stack::{Outputs, Parameters, REGION, STACK_NAME},
@@ -50,7 +50,7 @@ pub(crate) async fn start(
     built: &Built,
 ) -> Result<(Pid, Outputs)> {
     process::remove(&place.ready_file())?;
-    let mut command = process::command(place, &built.host)?;
+    let mut command = process::command(place, &by_its_name(place, &built.host)?)?;
     let mark = format!("{}={}", process::MARK, place.state.display());
     command
         .arg("--template")
@@ -105,16 +105,26 @@ fn one_folder(place: &Place, functions: &BTreeMap<String, PathBuf>) -> Result<Pa
         return Ok(folder.to_path_buf());
     }
     let links = place.temporary().join("binaries");
-    fs::create_dir_all(&links)?;
     for (name, path) in functions {
-        let link = links.join(name);
-        process::remove(&link)?;
-        // Another file system takes no hard link.
-        if fs::hard_link(path, &link).is_err() {
-            fs::copy(path, &link).with_context(|| format!("cannot copy {}", path.display()))?;
-        }
+        link(path, &links, name)?;
     }
     Ok(links)
+}
+
+/// The host under its own name: cargo-lambda calls everything `bootstrap`, as Lambda wants it.
+fn by_its_name(place: &Place, host: &Path) -> Result<PathBuf> {
+    if host.ends_with(build::HOST) { Ok(host.to_path_buf()) } else { link(host, &place.temporary(), build::HOST) }
+}
+
+fn link(path: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
+    fs::create_dir_all(folder)?;
+    let link = folder.join(name);
+    process::remove(&link)?;
+    // Another file system takes no hard link.
+    if fs::hard_link(path, &link).is_err() {
+        fs::copy(path, &link).with_context(|| format!("cannot copy {}", path.display()))?;
+    }
+    Ok(link)
 }
 
 #[cfg(test)]
@@ -137,7 +147,7 @@ mod tests {
     impl Given {
         /// A host of a few lines of shell, and functions as cargo-lambda lays them out.
         fn built(&self, script: &str) -> Built {
-            let host = self.folder.path().join("florin-host");
+            let host = self.folder.path().join("bootstrap");
             // Written by another process: a file that this one has open cannot be run, and a fork of another test's
             // thread keeps it open for a moment.
             let write = r#"printf '#!/bin/sh\n%s\n' "$1" >"$0" && chmod 755 "$0""#;
@@ -178,6 +188,7 @@ mod tests {
         }
         assert!(!arguments.contains("--freeze"), "{arguments}");
         assert_eq!(process::running(&given.place), Some(pid));
+        assert!(given.place.temporary().join(build::HOST).is_file(), "it runs under its own name");
         process::stop(&given.place).await.unwrap();
         assert!(!given.place.ready_file().exists());
     }
