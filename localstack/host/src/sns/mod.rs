@@ -1,5 +1,7 @@
 //! Topics: each published message goes to the queues whose filter takes it, in one step.
 
+pub mod pattern;
+
 use crate::{error::ServiceError, model, sqs::Queues};
 
 /// All topics. Clones share them.
