@@ -46,6 +46,15 @@ impl Place {
         Ok(Self { root, state: state.canonicalize()? })
     }
 
+    /// How to call a script for this stack.
+    pub(crate) fn script(&self, name: &str) -> String {
+        if self.state == self.root.join(".florin") {
+            format!("./scripts/{name}")
+        } else {
+            format!("./scripts/{name} --state-dir {}", self.state.display())
+        }
+    }
+
     /// What a shell reads to talk to the stack.
     pub(crate) fn local_env(&self) -> PathBuf {
         self.state.join("local.env")

@@ -142,17 +142,17 @@ async fn runs_already(place: &Place, options: &Options) -> Result<bool> {
     if let Some(env) = stack::running(place).await? {
         let emulator = Emulator::of(&env)?;
         if emulator != options.emulator {
-            bail!("Florin runs already, on {emulator}; ./scripts/down stops it");
+            bail!("Florin runs already, on {emulator}; {} stops it", place.script("down"));
         }
         say!("Florin runs already, at {}; nothing was changed.", env.required("FLORIN_API_URL")?);
-        say!("Its settings are in {}; ./scripts/down stops it.", place.local_env().display());
+        say!("Its settings are in {}; {} stops it.", place.local_env().display(), place.script("down"));
         return Ok(true);
     }
     // Elsewhere it may run or not: the same address is deployed to again, any other would be forgotten.
     let described = LocalEnv::read(&place.local_env())?.map(|env| Emulator::of(&env)).transpose()?;
     match described {
         Some(emulator @ Emulator::Other(_)) if emulator != options.emulator => {
-            bail!("Florin is deployed to {emulator}; ./scripts/down removes it there")
+            bail!("Florin is deployed to {emulator}; {} removes it there", place.script("down"))
         }
         _ => Ok(false),
     }
