@@ -114,7 +114,10 @@ impl Resolver<'_> {
                 let item = self.text(item, "the second argument of Fn::Contains")?;
                 let list = self.value(list)?;
                 let texts = list.list("the first argument of Fn::Contains")?.iter();
-                Ok(texts.map(|text| text.text("an item of Fn::Contains")).collect::<Result<Vec<_>>>()?.contains(&&*item))
+                Ok(texts
+                    .map(|text| text.text("an item of Fn::Contains"))
+                    .collect::<Result<Vec<_>>>()?
+                    .contains(&&*item))
             }
             _ => Err(not_a_condition(line)),
         }

@@ -121,8 +121,7 @@ impl Document {
             }
             "Conditions" => {
                 let conditions = entries(section, ENTRIES_MAX)?;
-                self.conditions =
-                    conditions.into_iter().map(|entry| (entry.key, (entry.line, entry.value))).collect();
+                self.conditions = conditions.into_iter().map(|entry| (entry.key, (entry.line, entry.value))).collect();
             }
             "Globals" => self.globals(value)?,
             "Resources" => {

@@ -143,8 +143,7 @@ pub(super) fn check_circles(needs: &Needs) -> Result<()> {
     let mut way: Vec<(String, usize)> = Vec::new();
     while let Some((next, line)) = left.get(&id).and_then(|list| list.first()) {
         if let Some(position) = way.iter().position(|(other, _)| *other == id) {
-            let circle: Vec<&str> =
-                way.iter().skip(position).map(|(id, _)| id.as_str()).chain([id.as_str()]).collect();
+            let circle: Vec<&str> = way.iter().skip(position).map(|(id, _)| id.as_str()).chain([id.as_str()]).collect();
             let at = way.get(position).map_or(*line, |(_, line)| *line);
             let message = format!("resources need one another in a circle: {}", circle.join(" needs "));
             return Err(TemplateError::at(at, message).within(&id));

@@ -231,10 +231,9 @@ impl Fields {
     /// Refuses a property that would change what happens, with the reason.
     pub(super) fn refuse(&self, name: &str, why: &str) -> Result<()> {
         match self.fields.iter().find(|field| field.name == name) {
-            Some(field) => Err(TemplateError::at(
-                field.line,
-                format!("{} is not supported by this host: {why}", self.name(name)),
-            )),
+            Some(field) => {
+                Err(TemplateError::at(field.line, format!("{} is not supported by this host: {why}", self.name(name))))
+            }
             None => Ok(()),
         }
     }
@@ -253,7 +252,7 @@ impl Fields {
     }
 
     /// Refuses whatever was not taken; `whose` is the resource's type.
-    pub(super) fn finish(self, whose: &str) -> Result<()> {
+    pub(super) fn finish(&self, whose: &str) -> Result<()> {
         match self.fields.first() {
             None => Ok(()),
             Some(field) => Err(TemplateError::at(

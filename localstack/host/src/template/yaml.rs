@@ -215,7 +215,10 @@ fn scalar(text: String, plain: bool, line: usize) -> Result<Content> {
             return Err(TemplateError::at(line, NULL));
         }
         if OLD_TRUTH.contains(&text.as_str()) {
-            return Err(TemplateError::at(line, format!("{text} is true or false in YAML 1.1: quote it if it is text")));
+            return Err(TemplateError::at(
+                line,
+                format!("{text} is true or false in YAML 1.1: quote it if it is text"),
+            ));
         }
         if text.len() > 1 && text.starts_with('0') && text.bytes().all(|byte| byte.is_ascii_digit()) {
             return Err(TemplateError::at(line, format!("{text} loses its leading zero as a number: quote it")));
@@ -234,7 +237,7 @@ fn call(node: Node, tag: Option<&Tag>) -> Result<Node> {
         if tag.handle != "!" || tag.suffix.is_empty() {
             return Err(TemplateError::at(line, format!("the tag {tag} is unknown")));
         }
-        let content = Content::Call { function: tag.suffix.clone(), argument: Box::new(node) };
+        let content = Content::Call { function: tag.suffix.clone(), argument: Box::new(call(node, None)?) };
         return Ok(Node { line, content });
     }
     let Content::Map(mut entries) = node.content else { return Ok(node) };

@@ -94,8 +94,7 @@ impl<'a> Builder<'_, 'a> {
         let window_s = fields.number("MaximumBatchingWindowInSeconds", 0..=BATCHING_WINDOW_S_MAX)?.unwrap_or(0);
         if batch_size > BATCH_SIZE_WITHOUT_WINDOW_MAX && window_s == 0 {
             let name = fields.name("MaximumBatchingWindowInSeconds");
-            let message =
-                format!("{name} must be at least 1 when BatchSize is above {BATCH_SIZE_WITHOUT_WINDOW_MAX}");
+            let message = format!("{name} must be at least 1 when BatchSize is above {BATCH_SIZE_WITHOUT_WINDOW_MAX}");
             return Err(fields.error(message));
         }
         let what = fields.name("FunctionResponseTypes");
@@ -167,8 +166,7 @@ impl<'a> Builder<'_, 'a> {
                 window.choice("Mode", &["OFF"])?;
                 window.finish("ScheduleV2")?;
             }
-            let no_effect =
-                ["Description", "GroupName", "KmsKeyArn", "OmitName", "PermissionsBoundary", "RoleArn"];
+            let no_effect = ["Description", "GroupName", "KmsKeyArn", "OmitName", "PermissionsBoundary", "RoleArn"];
             fields.without_effect(&no_effect);
             self.resolver.place.arn("scheduler", &format!("schedule/default/{name}"))
         } else {

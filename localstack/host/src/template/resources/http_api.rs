@@ -83,14 +83,17 @@ impl Builder<'_, '_> {
         ]);
         let id = api_id(self.resolver.place, &resource.id);
         self.parts.order.push(id.clone());
-        self.parts.apis.insert(id, Api {
-            logical_id: resource.id.clone(),
-            line: resource.line,
-            name: text.to_owned(),
-            cors,
-            routes: Vec::new(),
-            stage: None,
-        });
+        self.parts.apis.insert(
+            id,
+            Api {
+                logical_id: resource.id.clone(),
+                line: resource.line,
+                name: text.to_owned(),
+                cors,
+                routes: Vec::new(),
+                stage: None,
+            },
+        );
         Ok(())
     }
 

@@ -25,8 +25,7 @@ const ROLE: Known = Known {
     ],
 };
 
-const POLICY: Known =
-    Known { required: &["PolicyDocument", "PolicyName"], optional: &["Groups", "Roles", "Users"] };
+const POLICY: Known = Known { required: &["PolicyDocument", "PolicyName"], optional: &["Groups", "Roles", "Users"] };
 
 const LOG_GROUP: Known = Known {
     required: &[],

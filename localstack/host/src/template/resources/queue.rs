@@ -113,11 +113,7 @@ fn redrive_allow(fields: &mut Fields) -> Result<RedriveAllow> {
         (Some("byQueue"), Some(sources)) if (1..=SOURCES_MAX).contains(&sources.len()) => {
             Ok(RedriveAllow::ByQueue(sources))
         }
-        (Some("byQueue"), _) => Err(policy_error(&what, fields, "must name 1 to 10 queues with byQueue")),
-        _ => Err(policy_error(&what, fields, "goes with redrivePermission byQueue only")),
+        (Some("byQueue"), _) => Err(policy.error(format!("{what} must name 1 to {SOURCES_MAX} queues with byQueue"))),
+        _ => Err(policy.error(format!("{what} goes with redrivePermission byQueue only"))),
     }
-}
-
-fn policy_error(what: &str, fields: &Fields, message: &str) -> TemplateError {
-    fields.error(format!("{what} {message}"))
 }

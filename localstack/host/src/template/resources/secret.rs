@@ -83,7 +83,8 @@ impl Resolver<'_> {
     fn referred(&mut self, reference: &str, line: usize) -> Result<String> {
         let Some(("secretsmanager", reference)) = reference.split_once(':') else {
             let service = reference.split(':').next().unwrap_or_default();
-            let message = format!("dynamic references to {service} are not supported by this host: secretsmanager only");
+            let message =
+                format!("dynamic references to {service} are not supported by this host: secretsmanager only");
             return Err(TemplateError::at(line, message));
         };
         let (id, tail) = self.secret_named(reference, line)?;

@@ -198,13 +198,9 @@ fn ttl(fields: &mut Fields) -> Result<Option<String>> {
     let attribute = ttl.text("AttributeName")?;
     ttl.finish(Type::Table.name())?;
     match (enabled, attribute) {
-        (None, _) => Err(ttl_error(fields, "Enabled is missing")),
-        (Some(true), None) => Err(ttl_error(fields, "AttributeName is missing")),
+        (None, _) => Err(ttl.error("TimeToLiveSpecification.Enabled is missing")),
+        (Some(true), None) => Err(ttl.error("TimeToLiveSpecification.AttributeName is missing")),
         (Some(true), Some(attribute)) => Ok(Some(attribute)),
         (Some(false), _) => Ok(None),
     }
-}
-
-fn ttl_error(fields: &Fields, message: &str) -> crate::template::TemplateError {
-    fields.error(format!("TimeToLiveSpecification.{message}"))
 }

@@ -37,14 +37,18 @@ impl Builder<'_, '_> {
             let line = inline.line();
             let queue_arn = self.endpoint(&mut inline)?;
             inline.finish(Type::Topic.name())?;
-            self.subscribe(resource, line, Subscription {
-                topic_arn: arn.clone(),
-                queue_arn,
-                raw: false,
-                filter: None,
-                filter_scope: FilterScope::Attributes,
-                dead_letter_arn: None,
-            })?;
+            self.subscribe(
+                resource,
+                line,
+                Subscription {
+                    topic_arn: arn.clone(),
+                    queue_arn,
+                    raw: false,
+                    filter: None,
+                    filter_scope: FilterScope::Attributes,
+                    dead_letter_arn: None,
+                },
+            )?;
         }
         fields.without_effect(&WITHOUT_EFFECT);
         self.stack.topics.push(Topic { name, arn });
@@ -73,14 +77,11 @@ impl Builder<'_, '_> {
             dead_letter_arn = Some(self.queue_target(&target, &what)?);
             policy.finish(Type::Subscription.name())?;
         }
-        self.subscribe(resource, resource.line, Subscription {
-            topic_arn,
-            queue_arn,
-            raw,
-            filter,
-            filter_scope,
-            dead_letter_arn,
-        })
+        self.subscribe(
+            resource,
+            resource.line,
+            Subscription { topic_arn, queue_arn, raw, filter, filter_scope, dead_letter_arn },
+        )
     }
 
     fn endpoint(&self, fields: &mut Fields) -> Result<String> {
@@ -107,8 +108,9 @@ impl Builder<'_, '_> {
 /// A filter policy: keys with lists of patterns, and below the body's scope maps in maps.
 fn filter(policy: &Value, scope: FilterScope) -> Result<Json> {
     let json = match &policy.kind {
-        Kind::Text { text, .. } => serde_json::from_str(text)
-            .map_err(|error| policy.error(format!("FilterPolicy is no JSON: {error}")))?,
+        Kind::Text { text, .. } => {
+            serde_json::from_str(text).map_err(|error| policy.error(format!("FilterPolicy is no JSON: {error}")))?
+        }
         _ => policy.json(),
     };
     if !matches!(json, Json::Object(_)) {

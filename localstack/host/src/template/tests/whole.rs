@@ -114,15 +114,18 @@ fn queues_have_their_times_and_dead_letters() {
     let stack = local();
 
     let names: Vec<_> = stack.queues.iter().map(|queue| queue.name.as_str()).collect();
-    assert_eq!(names, [
-        "shop-undelivered-events",
-        "shop-processing",
-        "shop-processing-dead-letters",
-        "shop-webhook",
-        "shop-webhook-dead-letters",
-        "shop-analytics",
-        "shop-analytics-dead-letters",
-    ]);
+    assert_eq!(
+        names,
+        [
+            "shop-undelivered-events",
+            "shop-processing",
+            "shop-processing-dead-letters",
+            "shop-webhook",
+            "shop-webhook-dead-letters",
+            "shop-analytics",
+            "shop-analytics-dead-letters",
+        ]
+    );
     for (name, visibility_s, receives_max) in
         [("shop-processing", 60, 20), ("shop-webhook", 180, 12), ("shop-analytics", 61, 8)]
     {
@@ -172,14 +175,17 @@ fn tables_are_create_table_requests() {
 
     let found: Vec<_> =
         stack.tables.iter().map(|table| (table.name.as_str(), table.ttl_attribute.as_deref())).collect();
-    assert_eq!(found, [
-        ("shop-PaymentsTable", None),
-        ("shop-MerchantsTable", None),
-        ("shop-WebhooksTable", Some("ttl")),
-        ("shop-AnalyticsTable", None),
-        ("shop-IdempotencyTable", Some("ttl")),
-        ("shop-GatewayTable", Some("ttl")),
-    ]);
+    assert_eq!(
+        found,
+        [
+            ("shop-PaymentsTable", None),
+            ("shop-MerchantsTable", None),
+            ("shop-WebhooksTable", Some("ttl")),
+            ("shop-AnalyticsTable", None),
+            ("shop-IdempotencyTable", Some("ttl")),
+            ("shop-GatewayTable", Some("ttl")),
+        ]
+    );
     let expected = json!({
         "TableName": "shop-PaymentsTable",
         "BillingMode": "PAY_PER_REQUEST",
@@ -230,11 +236,14 @@ fn queues_feed_functions_and_the_clock_starts_the_sweeper() {
             )
         })
         .collect();
-    assert_eq!(found, [
-        ("ProcessorFunction", queue_arn("shop-processing"), 10, 0, Some(5)),
-        ("WebhookSenderFunction", queue_arn("shop-webhook"), 10, 0, Some(5)),
-        ("AnalyticsFunction", queue_arn("shop-analytics"), 50, 1, Some(2)),
-    ]);
+    assert_eq!(
+        found,
+        [
+            ("ProcessorFunction", queue_arn("shop-processing"), 10, 0, Some(5)),
+            ("WebhookSenderFunction", queue_arn("shop-webhook"), 10, 0, Some(5)),
+            ("AnalyticsFunction", queue_arn("shop-analytics"), 50, 1, Some(2)),
+        ]
+    );
     for mapping in &stack.mappings {
         assert!(mapping.reports_item_failures && mapping.enabled && mapping.filters.is_empty());
     }
