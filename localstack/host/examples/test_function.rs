@@ -6,7 +6,9 @@
 
 use std::{
     collections::BTreeMap,
-    env, hint, process, thread,
+    env, hint,
+    io::{self, Write},
+    process, thread,
     time::{Duration, Instant},
 };
 
@@ -75,6 +77,7 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
             eprintln!("to standard error");
             println!("{}", "long ".repeat(usize::try_from(number).unwrap()));
             print!("without an end");
+            io::stdout().flush().unwrap();
             Ok(Value::Null)
         }
         other => Err(failed(&format!("nothing known as {other}"))),

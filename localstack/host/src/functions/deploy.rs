@@ -128,7 +128,7 @@ impl Tasks {
             let task = match before.iter().position(|(old, _)| *old == settings) {
                 Some(at) => before.swap_remove(at).1,
                 None => {
-                    let target: Arc<dyn Target> = Arc::clone(pools) as Arc<dyn Target>;
+                    let target: Arc<dyn Target> = pools.clone();
                     let say = say(pools, &settings.function);
                     let poller = Poller::new(settings.clone(), Arc::clone(&self.source), target, say);
                     Task::spawn(|stop| poller.run(stop))
@@ -148,7 +148,7 @@ impl Tasks {
                 None => {
                     let Planned { schedule, when, retries } = planned.clone();
                     let say = Arc::from(say(pools, &schedule.function));
-                    let target: Arc<dyn Target> = Arc::clone(pools) as Arc<dyn Target>;
+                    let target: Arc<dyn Target> = pools.clone();
                     let runner = Runner { schedule, when, retries, target, say };
                     Task::spawn(|stop| runner.run(stop))
                 }

@@ -37,7 +37,6 @@ const LAST_WORDS_MS: u64 = 100;
 
 /// An environment whose init is done.
 struct Environment {
-    alive: Alive,
     registration: Registration,
     signals: mpsc::Receiver<Signal>,
     process: Process,
@@ -47,6 +46,8 @@ struct Environment {
     next: Option<oneshot::Sender<Event>>,
     /// How long its init took, until the first event is reported.
     init: Option<Duration>,
+    /// Last, so that it counts until everything else is gone.
+    alive: Alive,
 }
 
 /// Starts an environment and keeps it working until it is not needed any more, or dies.
