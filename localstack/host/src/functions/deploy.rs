@@ -15,11 +15,11 @@ use tokio::{sync::watch, task::JoinHandle};
 
 use super::{
     Pools, locked,
-    mappings::{self, Poller, Settings, Source, Target},
+    mappings::{Poller, Settings, Source, Target},
     pool::Pool,
     schedules::{Retries, Runner, When},
 };
-use crate::model;
+use crate::{model, sns::pattern};
 
 /// How long a message stays hidden when the template does not have its queue: the default of SQS.
 const VISIBILITY_DEFAULT: Duration = Duration::from_secs(30);
@@ -195,8 +195,8 @@ fn mappings_of(stack: &model::Stack) -> anyhow::Result<Vec<Settings>> {
     for mapping in stack.mappings.iter().filter(|mapping| mapping.enabled) {
         let (arn, id) = (&mapping.queue_arn, &mapping.function);
         ensure!(stack.functions.contains_key(id), "the mapping of {arn} names {id}, which is no function");
-        for pattern in &mapping.filters {
-            mappings::check(pattern).map_err(|why| anyhow::anyhow!("a filter of the mapping of {arn}: {why}"))?;
+        for filter in &mapping.filters {
+            pattern::check(filter).map_err(|why| anyhow::anyhow!("a filter of the mapping of {arn}: {why}"))?;
         }
         let Some(queue) = arn.rsplit(':').next() else { bail!("{arn} is no ARN of a queue") };
         let visibility = stack.queues.iter().find(|other| other.name == queue).map(|queue| queue.visibility_timeout);

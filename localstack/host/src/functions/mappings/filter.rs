@@ -2,6 +2,8 @@
 
 use serde_json::Value;
 
+use crate::sns::pattern::matches;
+
 /// Whether a message with this record matches one of the patterns. The body is matched as JSON when it is an object or
 /// a list, as text otherwise.
 pub(super) fn takes(patterns: &[Value], record: &[u8]) -> bool {
@@ -16,19 +18,4 @@ pub(super) fn takes(patterns: &[Value], record: &[u8]) -> bool {
         *body = parsed;
     }
     patterns.iter().any(|pattern| matches(pattern, &record))
-}
-
-/// Refuses a pattern that AWS would refuse.
-pub(crate) fn check(pattern: &Value) -> Result<(), String> {
-    if pattern.is_object() { Ok(()) } else { Err("a pattern is an object".to_owned()) }
-}
-
-fn matches(pattern: &Value, event: &Value) -> bool {
-    match (pattern, event) {
-        (Value::Object(keys), event) => {
-            keys.iter().all(|(key, rule)| matches(rule, event.get(key).unwrap_or(&Value::Null)))
-        }
-        (Value::Array(values), event) => values.contains(event),
-        _ => false,
-    }
 }

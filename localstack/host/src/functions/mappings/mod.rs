@@ -23,10 +23,7 @@ use crate::{
     sqs::{Queues, Received},
 };
 
-pub(crate) use self::{
-    filter::check,
-    poller::{Poller, Settings},
-};
+pub(crate) use self::poller::{Poller, Settings};
 
 /// Where batches come from.
 pub(crate) trait Source: Send + Sync {
