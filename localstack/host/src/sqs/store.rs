@@ -27,7 +27,7 @@ use std::{
 };
 
 use anyhow::{Context, Result};
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 use tokio::sync::oneshot;
 
 use super::{
@@ -191,12 +191,15 @@ fn write_group(connection: &mut Connection, group: &[Job]) -> Result<()> {
     Ok(transaction.commit()?)
 }
 
-/// Gives pages back to the system when many of them are free.
+/// Gives free pages back to the system when there are many. That is work in proportion to what was deleted since the
+/// last time.
 fn free_pages(connection: &Connection) -> Result<()> {
-    let free: Option<i64> =
-        connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0)).optional()?;
-    if free.unwrap_or_default() > FREE_PAGES_MAX {
-        connection.execute_batch(&format!("PRAGMA incremental_vacuum({FREE_PAGES_MAX})"))?;
+    let free: i64 = connection.prepare_cached("PRAGMA freelist_count")?.query_row([], |row| row.get(0))?;
+    if free > FREE_PAGES_MAX {
+        let mut statement = connection.prepare_cached("PRAGMA incremental_vacuum")?;
+        let mut rows = statement.query([])?;
+        // Each step frees one page.
+        while rows.next()?.is_some() {}
     }
     Ok(())
 }
