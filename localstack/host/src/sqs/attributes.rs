@@ -36,7 +36,7 @@ pub(super) fn size_bytes(message: &NewMessage) -> usize {
     message.body.len() + message.attributes.iter().map(of).sum::<usize>()
 }
 
-/// Everything about a message that does not depend on its queue.
+/// Every rule about a message that does not depend on its queue.
 ///
 /// # Errors
 /// The service's refusal; the first rule broken in the order body, attributes by name, trace header.

@@ -116,7 +116,10 @@ pub(super) async fn send(queues: &Queues, fields: Fields<'_>) -> Result<Value, S
     let mut results = Results::default();
     let mut accepted: Vec<(&str, NewMessage)> = Vec::new();
     for (id, message) in parsed {
-        let checked = message.and_then(|message| queues.look(|state| state.check(name, &message)).map(|()| message));
+        let checked = message.and_then(|message| {
+            attributes::check(&message)?;
+            queues.look(|state| state.check(name, &message)).map(|()| message)
+        });
         match checked {
             Ok(message) => accepted.push((id, message)),
             Err(error) => results.add(id, Err(error)),

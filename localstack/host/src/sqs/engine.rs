@@ -157,13 +157,13 @@ impl State {
         self.changes.extend(expired.into_iter().map(|sequence| Change::Delete { sequence }));
     }
 
-    /// Whether the queue would take the message.
+    /// Whether the queue would take the message, as far as that depends on the queue. The rest is checked before the
+    /// lock is taken: a text of 1 MiB takes a while to look through.
     ///
     /// # Errors
     /// The queue's refusal.
     pub(super) fn check(&self, name: &str, message: &NewMessage) -> Result<(), ServiceError> {
         let queue = self.queue(name)?;
-        attributes::check(message)?;
         let bytes_max = queue.record.settings.message_bytes_max;
         if u64::try_from(attributes::size_bytes(message)).unwrap_or(u64::MAX) > bytes_max {
             return Err(invalid_parameter(format!(

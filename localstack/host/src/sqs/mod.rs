@@ -183,6 +183,7 @@ impl Queues {
     /// # Errors
     /// The queue's refusal.
     pub async fn send_all(&self, messages: Vec<(String, NewMessage)>) -> Result<Vec<String>, ServiceError> {
+        messages.iter().try_for_each(|(_, message)| attributes::check(message))?;
         self.commit(|state, now_ms| state.send_all(messages, now_ms)).await
     }
 
