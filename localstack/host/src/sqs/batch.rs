@@ -80,7 +80,8 @@ fn entries(fields: Fields<'_>) -> Result<Vec<(&str, Fields<'_>)>, ServiceError> 
             return Err(namespaced(
                 "InvalidBatchEntryId",
                 format!(
-                    "The batch entry id {id:?} can only contain alphanumeric characters, hyphens and underscores. It can be at most {ID_CHARACTERS_MAX} letters long."
+                    "The batch entry id {id:?} can only contain alphanumeric characters, hyphens and underscores. \
+                     It can be at most {ID_CHARACTERS_MAX} letters long."
                 ),
             ));
         }

@@ -64,8 +64,8 @@ pub(super) enum Attempt {
     Taken(Vec<Taken>),
     /// There are messages: ask what is to be done to this receive, and come again.
     AskFaults,
-    /// Nothing yet. `join` is the new place of a receiver that had none; it looks again at `until_ms` (milliseconds since
-    /// 1970) at the latest.
+    /// Nothing yet. `join` is the new place of a receiver that had none; it looks again at `until_ms` (milliseconds
+    /// since 1970) at the latest.
     Wait { join: Option<(u64, Arc<Notify>)>, until_ms: Option<u64> },
 }
 
@@ -273,8 +273,8 @@ impl State {
         }
     }
 
-    /// Moves messages to the dead-letter queue. They keep id, attributes, and time of sending, from which retention goes
-    /// on counting; `ApproximateReceiveCount` counts over all queues.
+    /// Moves messages to the dead-letter queue. They keep id, attributes, and time of sending, from which retention
+    /// goes on counting; `ApproximateReceiveCount` counts over all queues.
     fn bury(&mut self, dead_letters: &str, source: &Arc<str>, dead: Vec<(u64, Message)>, now_ms: u64) {
         let Some(queue) = self.queues.get_mut(dead_letters) else { return };
         for (sequence, mut message) in dead {
@@ -320,8 +320,8 @@ impl State {
         Handle::parse(text).filter(|handle| handle.queue == queue.id).ok_or_else(|| invalid_handle(text))
     }
 
-    /// Deletes a message. "You must use the most recently received ReceiptHandle for the message (otherwise, the request
-    /// succeeds, but the message will not be deleted)": API reference of `DeleteMessage`.
+    /// Deletes a message. "You must use the most recently received ReceiptHandle for the message (otherwise, the
+    /// request succeeds, but the message will not be deleted)": API reference of `DeleteMessage`.
     ///
     /// # Errors
     /// `QueueDoesNotExist`.

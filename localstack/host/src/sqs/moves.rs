@@ -114,7 +114,7 @@ impl State {
         }
         let of_source = |task: &&MoveTask| task.source_arn == source_arn;
         if self.moves.iter().filter(of_source).any(|task| task.status == Status::Running) {
-            let message = "There is already a task running. Only one active task is allowed for a source queue arn at a given time.";
+            let message = format!("A message move task of {source_arn} is running: only one is allowed at a time.");
             return Err(namespaced("UnsupportedOperation", message));
         }
         if self.moves.iter().filter(of_source).count() >= REMEMBERED_MAX
