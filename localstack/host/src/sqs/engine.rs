@@ -250,7 +250,7 @@ impl State {
                 return self.wait(request);
             }
             let Some(fault) = request.fault else { return Ok(Attempt::AskFaults) };
-            let visibility_ms = request.visibility_ms.unwrap_or(queue.record.settings.visibility_ms);
+            let visibility_ms = request.visibility_ms.unwrap_or(queue.record.settings.visibility_ms).min(HIDDEN_MS_MAX);
             let receives_max = redrive.as_ref().map(|(_, max)| *max);
             let picked = queue.take(Take { max: allowance, visibility_ms, fault, receives_max }, now_ms, chance);
             let (id, arn) = (queue.id, Arc::clone(&queue.arn));

@@ -26,10 +26,11 @@ impl State {
     /// the template.
     ///
     /// # Errors
-    /// A name that SQS would refuse, and a dead-letter queue that does not allow it.
+    /// A name or a setting that SQS would refuse, and a dead-letter queue that does not allow it.
     pub(super) fn declare(&mut self, queue: &model::Queue, now_ms: u64) -> Result<(), ServiceError> {
         check_name(&queue.name)?;
         let settings = Settings::of_template(queue);
+        settings.check()?;
         let absent_target =
             settings.redrive.as_ref().filter(|redrive| !self.queues.contains_key(redrive.dead_letter_name()));
         if absent_target.is_none() {
@@ -219,7 +220,7 @@ fn check_name(name: &str) -> Result<(), ServiceError> {
     let is_allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(is_allowed) {
         return Err(invalid_parameter(format!(
-            "The queue name {name:?} can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
+            "The queue name {name:?} can only include 1 to 80 alphanumeric characters, hyphens, or underscores."
         )));
     }
     Ok(())

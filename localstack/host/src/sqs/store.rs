@@ -7,8 +7,8 @@
 //! What is waited for: creating and deleting queues, sends, deletes, purges, moves by task. What is not: receives,
 //! changes of visibility, and dead letters moved by a receive. If the process is killed before they are written, a
 //! message is visible earlier, or has been received less often, than its receiver knows. Both are within what a
-//! standard queue promises anyway (at least once, counts are approximate): the receiver's handle still deletes the message, and
-//! whatever was waited for later is on disk only together with what came before it.
+//! standard queue promises anyway (at least once, counts are approximate): the receiver's handle still deletes the
+//! message, and whatever was waited for later is on disk only together with what came before it.
 //!
 //! A message can be received before its send is on disk. If the process is killed in between, a receiver has seen a
 //! message that is gone, and its sender, who has had no answer, cannot know whether it was sent: as with any send that
