@@ -254,7 +254,7 @@ impl State {
             let receives_max = redrive.as_ref().map(|(_, max)| *max);
             let picked = queue.take(Take { max: allowance, visibility_ms, fault, receives_max }, now_ms, chance);
             let (id, arn) = (queue.id, Arc::clone(&queue.arn));
-            let is_over = !picked.taken.is_empty() || (picked.dead.is_empty() && picked.expired.is_empty());
+            let is_over = !picked.taken.is_empty() || picked.dead.is_empty();
             if let Some(ticket) = request.ticket.filter(|_| is_over) {
                 queue.waiters.leave(ticket);
             }
@@ -263,7 +263,6 @@ impl State {
                 let (sequence, position) = (taken.handle.sequence, taken.position.clone());
                 self.keep(Change::Place { sequence, queue: id, position });
             }
-            self.changes.extend(picked.expired.into_iter().map(|sequence| Change::Delete { sequence }));
             if let Some((dead_letters, _)) = &redrive {
                 self.bury(dead_letters, &arn, picked.dead, now_ms);
             }
