@@ -2,7 +2,13 @@
 //!
 //! `{"do": "echo"}` and so on; an event of a queue fails the records whose body is `fail`. `INIT` in its environment says
 //! how its init ends.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "it is there to fail")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "it is there to fail"
+)]
 
 use std::{
     collections::BTreeMap,

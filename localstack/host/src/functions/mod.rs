@@ -28,7 +28,10 @@ mod usage;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::body::Bytes;
@@ -90,6 +93,7 @@ pub enum InvokeError {
 pub(crate) struct Pools {
     shared: Arc<Shared>,
     deployed: Mutex<BTreeMap<String, Arc<Pool>>>,
+    is_stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Pools {
@@ -116,7 +120,7 @@ impl Functions {
     ) -> anyhow::Result<Self> {
         let runtime_api = RuntimeApi::start().await?;
         let shared = Arc::new(Shared { options, runtime_api, counters, log: Arc::new(log) });
-        let pools = Arc::new(Pools { shared, deployed: Mutex::default() });
+        let pools = Arc::new(Pools { shared, deployed: Mutex::default(), is_stopping: AtomicBool::new(false) });
         Ok(Self { pools, tasks: Arc::new(tokio::sync::Mutex::new(Tasks::new(source))) })
     }
 
@@ -150,19 +154,22 @@ impl Functions {
 
     /// Kills (SIGKILL) the environment that signs its calls with this access key id, as a fault rule asks.
     /// Returns whether there was one.
-    #[must_use]
     pub fn kill_environment(&self, access_key_id: &str) -> bool {
         self.pools.shared.runtime_api.kill(access_key_id)
     }
 
     /// Lets no invocation begin any more, waits for those at work up to their time-outs, ends every process.
     pub async fn stop(&self) {
-        self.tasks.lock().await.stop().await;
-        let pools = std::mem::take(&mut *locked(&self.pools.deployed));
+        let mut tasks = self.tasks.lock().await;
+        // Batches that were received are still handed over.
+        tasks.stop_mappings_and_schedules().await;
+        self.pools.is_stopping.store(true, Ordering::Relaxed);
+        let pools = locked(&self.pools.deployed).clone();
         pools.values().for_each(|pool| pool.retire());
         for pool in pools.values() {
             pool.all_ended().await;
         }
+        tasks.earlier_have_ended().await;
         self.pools.shared.runtime_api.stop();
     }
 }
@@ -179,8 +186,15 @@ impl Pools {
             let error = json!({ "errorType": "RequestEntityTooLargeException", "errorMessage": message });
             return Err(InvokeError::Function(error));
         }
+        let stopping = || {
+            let error = json!({ "errorType": "ServiceException", "errorMessage": "the host is stopping" });
+            InvokeError::Function(error)
+        };
         let (mut job, answer) = Job::new(payload);
         loop {
+            if self.is_stopping.load(Ordering::Relaxed) {
+                return Err(stopping());
+            }
             let pool = self.find(function).ok_or_else(|| InvokeError::Unknown(function.to_owned()))?;
             match pool.submit(job) {
                 Ok(()) => break,
@@ -189,10 +203,7 @@ impl Pools {
             }
             tokio::task::yield_now().await;
         }
-        answer.await.unwrap_or_else(|_| {
-            let error = json!({ "errorType": "ServiceException", "errorMessage": "the host is stopping" });
-            Err(InvokeError::Function(error))
-        })
+        answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 
