@@ -1,4 +1,4 @@
-//! What a template refers to: every name must exist, also in branches that are not taken, and nothing may go in circles.
+//! What a template refers to: every name must exist, also in branches that are not taken, and nothing goes in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -280,7 +280,7 @@ fn check_key(key: &str) -> std::result::Result<(), &'static str> {
     Ok(())
 }
 
-/// API Gateway prefers text over variables, those over the rest of a path, a method over `ANY`, and all over `$default`.
+/// API Gateway prefers text to variables, those to the rest of a path, a method to `ANY`, and everything to `$default`.
 fn precedence(key: &str) -> (bool, Vec<u8>, bool, Reverse<usize>, String) {
     let Some((method, path)) = key.split_once(' ') else { return (true, Vec::new(), true, Reverse(0), key.to_owned()) };
     let rank = |segment: &str| match segment {
