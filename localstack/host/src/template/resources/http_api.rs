@@ -120,9 +120,7 @@ impl Builder<'_, '_> {
         fields.choice("IntegrationMethod", &["POST"])?;
         let timeout_ms = fields.number("TimeoutInMillis", TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_MAX);
         fields.without_effect(&["CredentialsArn", "Description", "PassthroughBehavior"]);
-        let id = self.resolver.reference(&resource.id, resource.line)?;
-        self.resolver.references.retain(|(other, _)| *other != resource.id);
-        let id = id.map(|id| id.text("").map(ToOwned::to_owned)).transpose()?.unwrap_or_default();
+        let id = self.resolver.identity(resource, None, resource.line)?;
         let timeout = Duration::from_millis(u64::from(timeout_ms));
         self.parts.integrations.insert(id, Integration { api, function, timeout });
         Ok(())

@@ -203,8 +203,8 @@ fn resources_of_any_type() {
             ("A: # <-\n  Type: AWS::IAM::Role\n  Properties: { Path: / }", "AssumeRolePolicyDocument is missing"),
             ("A:\n  Type: AWS::Logs::LogGroup\n  Properties:\n    Retention: 3 # <-", "Retention is no property of"),
             (
-                "A:\n  Type: AWS::CloudWatch::Alarm\n  Properties:\n    ComparisonOperator: x\n    EvaluationPeriods: 1\n    \
-             Dimensions: [{ Name: a, Value: !Ref Nothing }] # <-",
+                "A:\n  Type: AWS::CloudWatch::Alarm\n  Properties:\n    ComparisonOperator: x\n    \
+             EvaluationPeriods: 1\n    Dimensions: [{ Name: a, Value: !Ref Nothing }] # <-",
                 "there is no parameter or resource Nothing",
             ),
             ("A: # <-\n  Type: AWS::Lambda::Permission\n  Properties: { Action: a, Principal: b }", "FunctionName is"),
