@@ -48,7 +48,8 @@ fn documents() {
             ),
             ("Globals:\n  Api: {} # <-\nResources: {}\n", "Globals.Api is not supported"),
             (
-                "Transform: AWS::Serverless-2016-10-31\nGlobals:\n  Function:\n    FunctionName: a # <-\nResources: {}\n",
+                "Transform: AWS::Serverless-2016-10-31\nGlobals:\n  Function:\n    FunctionName: a # <-\n\
+                 Resources: {}\n",
                 "Globals.Function.FunctionName",
             ),
             ("Resources: {}\nOutputs:\n  A:\n    <<: {} # <-\n", "merge keys"),
@@ -202,8 +203,8 @@ fn resources_of_any_type() {
             ("A: # <-\n  Type: AWS::IAM::Role\n  Properties: { Path: / }", "AssumeRolePolicyDocument is missing"),
             ("A:\n  Type: AWS::Logs::LogGroup\n  Properties:\n    Retention: 3 # <-", "Retention is no property of"),
             (
-                "A:\n  Type: AWS::CloudWatch::Alarm\n  Properties:\n    ComparisonOperator: x\n    EvaluationPeriods: 1\n    \
-             Dimensions: [{ Name: a, Value: !Ref Nothing }] # <-",
+                "A:\n  Type: AWS::CloudWatch::Alarm\n  Properties:\n    ComparisonOperator: x\n    \
+             EvaluationPeriods: 1\n    Dimensions: [{ Name: a, Value: !Ref Nothing }] # <-",
                 "there is no parameter or resource Nothing",
             ),
             ("A: # <-\n  Type: AWS::Lambda::Permission\n  Properties: { Action: a, Principal: b }", "FunctionName is"),
@@ -294,6 +295,11 @@ fn topics_and_subscriptions() {
             ("TopicArn: !Ref T\nDeliveryPolicy: {} # <-", "DeliveryPolicy is not supported"),
             ("TopicArn: !Ref T\nProtocol: sqs\nEndpoint: !GetAtt Q.Arn\nFilterPolicy: { a: b } # <-", "FilterPolicy.a"),
             ("TopicArn: !Ref T\nProtocol: sqs\nEndpoint: !GetAtt Q.Arn\nFilterPolicy: \"{\" # <-", "is no JSON"),
+            (
+                "TopicArn: !Ref T\nProtocol: sqs\nEndpoint: !GetAtt Q.Arn\n\
+                 FilterPolicy: { a: [1], b: [1], c: [1], $or: [{ d: [1] }, { e: [1], f: [1] }] } # <-",
+                "at most 5 keys, not 6",
+            ),
             ("TopicArn: !Ref T\nProtocol: sqs\nEndpoint: !GetAtt Q.Arn\nRawMessageDelivery: 1 # <-", "true or false"),
         ],
     );
@@ -425,7 +431,8 @@ fn events() {
                 "ScalingConfigg is no property",
             ),
             (
-                "Type: SQS\nProperties: { Queue: !GetAtt Q.Arn, FilterCriteria: { Filters: [{ Pattern: \"[]\" }] } } # <-",
+                "Type: SQS\nProperties: { Queue: !GetAtt Q.Arn, FilterCriteria: { \
+                 Filters: [{ Pattern: \"[]\" }] } } # <-",
                 "Pattern must be a JSON object in a text",
             ),
             ("Type: Schedule\nProperties: { Schedule: rate(1 minutes) } # <-", "is no rate"),
