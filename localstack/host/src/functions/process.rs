@@ -90,6 +90,20 @@ impl Drop for Process {
     }
 }
 
+/// Kills what a killed host left at work in this folder: a process ends by itself when it asks for its next event, but a
+/// host that starts again should not find it writing. Without /proc there is nothing to be found.
+pub(crate) fn kill_leftovers(folder: &Path) {
+    let Ok(bootstrap) = folder.join("bootstrap").canonicalize() else { return };
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    let ours = |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == bootstrap);
+    for process in processes.flatten().filter(ours) {
+        if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
+            // It fails only when the process has ended already.
+            kill_process(pid, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
 /// A limit on data rather than on addresses: a reservation is no memory.
 #[cfg(target_os = "linux")]
 fn limit_memory(pid: Pid, memory_mib: u32) {

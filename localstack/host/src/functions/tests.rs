@@ -26,7 +26,7 @@ use crate::{
 };
 
 /// A source without messages.
-pub(super) struct Nothing;
+struct Nothing;
 
 impl Source for Nothing {
     fn receive<'a>(
@@ -45,7 +45,7 @@ impl Source for Nothing {
 
 /// What was logged.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Logged(Arc<Mutex<Vec<u8>>>);
+struct Logged(Arc<Mutex<Vec<u8>>>);
 
 impl io::Write for Logged {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -59,25 +59,30 @@ impl io::Write for Logged {
 }
 
 impl Logged {
-    pub(super) fn text(&self) -> String {
+    fn text(&self) -> String {
         String::from_utf8(locked(&self.0).clone()).unwrap()
     }
 }
 
 /// Functions, and what they leave behind.
-pub(super) struct Bench {
-    pub(super) functions: Functions,
-    pub(super) logged: Logged,
-    pub(super) folder: TempDir,
+struct Bench {
+    functions: Functions,
+    logged: Logged,
+    folder: Option<TempDir>,
 }
 
 impl Bench {
-    pub(super) async fn with(stack: &model::Stack, freeze: bool, source: Arc<dyn Source>) -> Self {
+    async fn with(stack: &model::Stack, freeze: bool, source: Arc<dyn Source>) -> Self {
         let folder = TempDir::new().unwrap();
+        let bench = Self::at(folder.path(), stack, freeze, source).await;
+        Self { folder: Some(folder), ..bench }
+    }
+
+    async fn at(folder: &Path, stack: &model::Stack, freeze: bool, source: Arc<dyn Source>) -> Self {
         let options = Options {
             endpoint: "http://127.0.0.1:1".to_owned(),
             region: "eu-central-1".to_owned(),
-            folder: folder.path().to_owned(),
+            folder: folder.to_owned(),
             freeze,
             colour: false,
             extra_environment: vec![("MARK".to_owned(), "here".to_owned())],
@@ -86,11 +91,15 @@ impl Bench {
         let log = Log::to(Box::new(logged.clone()), false);
         let functions = Functions::start_with(options, source, Arc::default(), log).await.unwrap();
         functions.deploy(stack, &|_| test_function()).await.unwrap();
-        Self { functions, logged, folder }
+        Self { functions, logged, folder: None }
     }
 
-    pub(super) async fn of(function: model::Function) -> Self {
+    async fn of(function: model::Function) -> Self {
         Self::with(&stack(function), false, Arc::new(Nothing)).await
+    }
+
+    fn folder(&self) -> &Path {
+        self.folder.as_ref().unwrap().path()
     }
 
     async fn invoke(&self, event: Value) -> Result<Value, InvokeError> {
@@ -120,7 +129,7 @@ fn test_function() -> PathBuf {
     path
 }
 
-pub(super) fn function() -> model::Function {
+fn function() -> model::Function {
     model::Function {
         name: "shop-tested".to_owned(),
         arn: "arn:aws:lambda:eu-central-1:000000000000:function:shop-tested".to_owned(),
@@ -137,7 +146,7 @@ pub(super) fn function() -> model::Function {
     }
 }
 
-pub(super) fn stack(function: model::Function) -> model::Stack {
+fn stack(function: model::Function) -> model::Stack {
     model::Stack { functions: BTreeMap::from([("Tested".to_owned(), function)]), ..model::Stack::default() }
 }
 
@@ -192,7 +201,7 @@ async fn an_environment_has_lambdas_variables_and_nothing_of_the_hosts() {
     let bench = Bench::of(function()).await;
     let answer = bench.invoke(json!({ "do": "environment" })).await.unwrap();
     let variables = answer["variables"].as_object().unwrap();
-    let folder = bench.folder.path().join("shop-tested");
+    let folder = bench.folder().join("shop-tested");
     let folder = folder.to_str().unwrap();
     for (name, value) in [
         ("GREETING", "hello"),
@@ -333,7 +342,7 @@ async fn a_failing_init_is_tried_twice_and_fails_the_event() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_binary_that_cannot_run_fails_the_event() {
     let bench = Bench::of(function()).await;
-    fs::remove_file(bench.folder.path().join("shop-tested/bootstrap")).unwrap();
+    fs::remove_file(bench.folder().join("shop-tested/bootstrap")).unwrap();
     let (error_type, message) = bench.error(json!({ "do": "echo" })).await;
     assert_eq!(error_type, "Runtime.InvalidEntrypoint");
     assert!(message.contains("shop-tested/bootstrap cannot be started: No such file"), "{message}");
@@ -403,10 +412,10 @@ async fn a_deployment_leaves_alone_what_stays_as_it_is() {
 
     // Another binary.
     let second = bench.pid().await;
-    let built = bench.folder.path().join("built");
+    let built = bench.folder().join("built");
     fs::copy(test_function(), &built).unwrap();
     let changed = stack(model::Function { memory_mib: 256, ..function() });
-    bench.functions.deploy(&changed, &|_| bench.folder.path().join("built")).await.unwrap();
+    bench.functions.deploy(&changed, &|_| bench.folder().join("built")).await.unwrap();
     assert_ne!(bench.pid().await, second);
 
     // No function.
@@ -453,7 +462,7 @@ async fn stopping_waits_for_what_is_at_work_and_leaves_no_process() {
     };
     let (answer, ()) = tokio::join!(at_work, stop);
     assert_eq!(pid_of(&answer.unwrap()), pid);
-    assert_eq!(fs::read_dir(bench.folder.path().join("shop-tested/tmp")).unwrap().count(), 0);
+    assert_eq!(fs::read_dir(bench.folder().join("shop-tested/tmp")).unwrap().count(), 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -463,40 +472,67 @@ async fn processes_are_called_bootstrap() {
     assert_eq!(fs::read_to_string(format!("/proc/{pid}/comm")).unwrap().trim(), "bootstrap");
 }
 
-/// The host of the next test: it is another process, so that it can be killed.
+/// The host of the next tests: it is another process, so that it can be killed.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "the host of another test"]
 async fn a_host_that_waits_to_be_killed() {
-    let bench = Bench::with(&stack(function()), env::var("FREEZE").is_ok(), Arc::new(Nothing)).await;
-    let idle = bench.functions.clone();
-    idle.warm_up();
+    let (folder, freeze) = (PathBuf::from(env::var("FOLDER").unwrap()), env::var("FREEZE").unwrap() == "true");
+    let bench = Bench::at(&folder, &stack(function()), freeze, Arc::new(Nothing)).await;
     println!("pid {}", bench.pid().await);
-    bench.invoke(json!({ "do": "sleep", "n": 60_000 })).await.unwrap();
+    if env::var("BUSY").unwrap() == "true" {
+        bench.invoke(json!({ "do": "sleep", "n": 60_000 })).await.unwrap();
+    }
+    std::future::pending().await
+}
+
+/// The process of a function whose host was killed.
+#[cfg(target_os = "linux")]
+fn orphan(folder: &Path, freeze: bool, busy: bool) -> i32 {
+    use std::io::{BufRead, BufReader};
+    let mut host = Command::new(env::current_exe().unwrap());
+    host.args(["--ignored", "--nocapture", "--exact", "functions::tests::a_host_that_waits_to_be_killed"])
+        .env("FOLDER", folder)
+        .env("FREEZE", freeze.to_string())
+        .env("BUSY", busy.to_string());
+    let mut host = host.stdout(std::process::Stdio::piped()).spawn().unwrap();
+    let lines = BufReader::new(host.stdout.take().unwrap()).lines();
+    let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("pid ")?.1.to_owned()));
+    let pid = line.unwrap().parse().unwrap();
+    // It does what it is going to do.
+    std::thread::sleep(Duration::from_millis(300));
+    assert!(is_alive(pid));
+    host.kill().unwrap();
+    host.wait().unwrap();
+    pid
+}
+
+/// Whoever is process 1 may be slow to wait for it.
+#[cfg(target_os = "linux")]
+fn has_ended(pid: i32) -> bool {
+    !is_alive(pid) || state(pid) == "Z"
 }
 
 #[cfg(target_os = "linux")]
-#[test]
-fn no_process_outlives_a_host_that_is_killed() {
-    use std::io::{BufRead, BufReader};
+#[tokio::test]
+async fn no_idle_process_outlives_a_host_that_is_killed() {
     for freeze in [false, true] {
-        let mut host = Command::new(env::current_exe().unwrap());
-        host.args(["--ignored", "--nocapture", "--exact", "functions::tests::a_host_that_waits_to_be_killed"]);
-        if freeze {
-            host.env("FREEZE", "yes");
-        }
-        let mut host = host.stdout(std::process::Stdio::piped()).spawn().unwrap();
-        let lines = BufReader::new(host.stdout.take().unwrap()).lines();
-        let line = lines.map_while(Result::ok).find_map(|line| Some(line.split_once("pid ")?.1.to_owned()));
-        let pid: i32 = line.unwrap().parse().unwrap();
-        host.kill().unwrap();
-        host.wait().unwrap();
-        let begun = Instant::now();
-        // Whoever is process 1 may be slow to wait for it.
-        while is_alive(pid) && state(pid) != "Z" {
-            assert!(begun.elapsed() < Duration::from_secs(5), "{pid} lives, frozen: {freeze}");
-            std::thread::yield_now();
-        }
+        let folder = TempDir::new().unwrap();
+        let pid = orphan(folder.path(), freeze, false);
+        eventually(|| has_ended(pid)).await;
     }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_host_ends_what_a_killed_host_left_at_work() {
+    let folder = TempDir::new().unwrap();
+    let pid = orphan(folder.path(), false, true);
+    assert!(!has_ended(pid));
+    let left = folder.path().join("shop-tested/tmp/1");
+    assert!(left.exists());
+    let _bench = Bench::at(folder.path(), &stack(function()), false, Arc::new(Nothing)).await;
+    eventually(|| has_ended(pid)).await;
+    assert!(!left.exists());
 }
 
 /// Environments die at any moment; every event is answered all the same.
