@@ -95,7 +95,9 @@ impl Drop for Process {
 pub(crate) fn kill_leftovers(folder: &Path) {
     let Ok(bootstrap) = folder.join("bootstrap").canonicalize() else { return };
     let Ok(processes) = fs::read_dir("/proc") else { return };
-    let ours = |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe == bootstrap);
+    // A binary that was replaced has this mark behind its path.
+    let names = [bootstrap.clone(), PathBuf::from(format!("{} (deleted)", bootstrap.display()))];
+    let ours = |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| names.contains(&exe));
     for process in processes.flatten().filter(ours) {
         if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
             // It fails only when the process has ended already.
