@@ -1,4 +1,5 @@
-//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on undisturbed.
+//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on
+//! undisturbed.
 
 use std::{
     collections::BTreeMap,
@@ -244,8 +245,8 @@ impl Binary {
     }
 }
 
-/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the folder
-/// is on another file system. The first deployment of a host ends and removes what a killed host left.
+/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the
+/// folder is on another file system. The first deployment of a host ends and removes what a killed host left.
 fn install(binary: &Path, folder: &Path, is_first: bool) -> anyhow::Result<()> {
     let bootstrap = folder.join("bootstrap");
     let temporary = folder.join("tmp");

@@ -90,8 +90,8 @@ impl Drop for Process {
     }
 }
 
-/// Kills what a killed host left at work in this folder: a process ends by itself when it asks for its next event, but a
-/// host that starts again should not find it writing. Without /proc there is nothing to be found.
+/// Kills what a killed host left at work in this folder: a process ends by itself when it asks for its next event, but
+/// a host that starts again should not find it writing. Without /proc there is nothing to be found.
 pub(crate) fn kill_leftovers(folder: &Path) {
     let Ok(bootstrap) = folder.join("bootstrap").canonicalize() else { return };
     let Ok(processes) = fs::read_dir("/proc") else { return };
@@ -120,8 +120,8 @@ fn limit_memory(pid: Pid, memory_mib: u32) {
 #[cfg(not(target_os = "linux"))]
 fn limit_memory(_pid: Pid, _memory_mib: u32) {}
 
-/// The whole environment: nothing comes from the host's own. The template's variables win over the runtime's, except for
-/// those that Lambda reserves.
+/// The whole environment: nothing comes from the host's own. The template's variables win over the runtime's, except
+/// for those that Lambda reserves.
 fn environment(
     function: &model::Function,
     options: &Options,

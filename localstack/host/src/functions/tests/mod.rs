@@ -1,4 +1,5 @@
-//! Functions as real processes, and what tests of them share. They need the example `test_function`, which `cargo test -p florin-host` builds.
+//! Functions as real processes, and what tests of them share. They need the example `test_function`, which cargo builds
+//! for tests unless it is told to build the library's tests alone.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
