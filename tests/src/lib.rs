@@ -3,11 +3,14 @@
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
+    clippy::disallowed_methods,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
     missing_docs,
     reason = "a test helper that meets a surprise stops its test"
 )]
 
+pub mod conformance;
+pub mod place;
 pub mod receiver;
 pub mod stack;

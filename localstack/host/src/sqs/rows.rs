@@ -13,7 +13,7 @@ use super::{
     wire_message,
 };
 
-/// Makes the tables. Messages have no index besides their number: by queue they are read only at the start and by a purge.
+/// Makes the tables. Messages have no index besides their number: only a purge looks for them by queue.
 pub(super) const LAYOUT: &str = "
 CREATE TABLE IF NOT EXISTS queues (id INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS moves (id INTEGER PRIMARY KEY, task TEXT NOT NULL) STRICT;
