@@ -1,4 +1,5 @@
-//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on undisturbed.
+//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on
+//! undisturbed.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use super::{
     Pools, locked,
     mappings::{Poller, Settings, Source, Target},
     pool::Pool,
+    process::kill_leftovers,
     schedules::{Retries, Runner, When},
 };
 use crate::{model, sns::pattern};
@@ -243,12 +245,15 @@ impl Binary {
     }
 }
 
-/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the folder
-/// is on another file system. The first deployment of a host removes what environments of a killed host left.
+/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the
+/// folder is on another file system. The first deployment of a host ends and removes what a killed host left.
 fn install(binary: &Path, folder: &Path, is_first: bool) -> anyhow::Result<()> {
     let bootstrap = folder.join("bootstrap");
     let temporary = folder.join("tmp");
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    if is_first {
+        kill_leftovers(folder);
+    }
     if is_first && temporary.exists() {
         fs::remove_dir_all(&temporary).with_context(|| format!("{} cannot be removed", temporary.display()))?;
     }

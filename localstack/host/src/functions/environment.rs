@@ -213,9 +213,15 @@ impl Environment {
             Ok(result) => {
                 self.output.drain();
                 self.account(pool, &job.request_id, duration, result.is_err(), Status::Answered);
-                let result = result.map_err(InvokeError::Function);
+                let asked = timeout(Duration::from_millis(NEXT_GRACE_MS), self.next_request()).await;
+                // It is back before the caller has its answer, so that the caller's next event finds it.
+                let next = matches!(asked, Ok(Ok(()))).then(|| pool.park(self.registration.id));
+                reply(job, result.map_err(InvokeError::Function));
+                if next.is_some() || asked.is_ok() {
+                    return next;
+                }
                 tokio::select! {
-                    next = self.finish(pool, job, result) => next,
+                    asked = self.next_request() => asked.is_ok().then(|| pool.park(self.registration.id)),
                     () = &mut late => None,
                 }
             }
@@ -244,24 +250,7 @@ impl Environment {
         }
     }
 
-    /// Waits until the process asks for its next event. It is back before the caller has its answer, so that the
-    /// caller's next event finds it; but no caller waits long for that.
-    async fn finish(&mut self, pool: &Pool, job: Job, result: Result<Bytes, InvokeError>) -> Option<Parked> {
-        let grace = Duration::from_millis(NEXT_GRACE_MS);
-        match timeout(grace, self.next_request()).await {
-            Ok(next) => {
-                let next = next.is_ok().then(|| pool.park(self.registration.id));
-                reply(job, result);
-                next
-            }
-            Err(_) => {
-                reply(job, result);
-                let next = self.next_request().await;
-                next.is_ok().then(|| pool.park(self.registration.id))
-            }
-        }
-    }
-
+    /// Waits until the process asks for its next event.
     async fn next_request(&mut self) -> Result<(), Failure> {
         loop {
             match self.hear().await? {

@@ -106,18 +106,20 @@ impl Functions {
     /// Starts the Runtime API on a port of its own.
     ///
     /// # Errors
-    /// When no port can be had.
+    /// When no port can be had, or the folder's path is empty.
     pub async fn start(options: Options, queues: Queues, counters: Arc<Counters>) -> anyhow::Result<Self> {
         let log = Log::stdout(options.colour);
         Self::start_with(options, Arc::new(queues), counters, log).await
     }
 
     async fn start_with(
-        options: Options,
+        mut options: Options,
         source: Arc<dyn Source>,
         counters: Arc<Counters>,
         log: Log,
     ) -> anyhow::Result<Self> {
+        // Processes are started from folders of their own.
+        options.folder = std::path::absolute(&options.folder)?;
         let runtime_api = RuntimeApi::start().await?;
         let shared = Arc::new(Shared { options, runtime_api, counters, log: Arc::new(log) });
         let pools = Arc::new(Pools { shared, deployed: Mutex::default(), is_stopping: AtomicBool::new(false) });

@@ -1,7 +1,7 @@
 //! Asynchronous invocation: Lambda keeps the event and tries again.
 //!
-//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>. Unlike Lambda's, the queue
-//! of such events is in memory: an event that waits for its next try is lost with the host.
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/invocation-async-error-handling.html>. Unlike Lambda's, the
+//! queue of such events is in memory: an event that waits for its next try is lost with the host.
 
 use std::{
     sync::Arc,

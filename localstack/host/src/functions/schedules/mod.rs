@@ -49,6 +49,8 @@ impl Runner {
     /// Runs until it is told to stop. An invocation that is at work then goes on; its retries end.
     pub(crate) async fn run(self, mut stop: watch::Receiver<bool>) {
         let mut due = Instant::now();
+        // The clock may be set back, or run a little behind the timer: no time of a cron comes twice.
+        let mut last = now();
         loop {
             let wait = match &self.when {
                 When::Every(period) => {
@@ -56,8 +58,11 @@ impl Runner {
                     due = (due + *period).max(Instant::now());
                     due.saturating_duration_since(Instant::now())
                 }
-                When::Cron(cron) => match cron.after(now()) {
-                    Some(at) => Duration::try_from(at.duration_since(now())).unwrap_or_default(),
+                When::Cron(cron) => match cron.after(now().max(last)) {
+                    Some(at) => {
+                        last = at;
+                        Duration::try_from(at.duration_since(now())).unwrap_or_default()
+                    }
                     // It never comes.
                     None => return drop(stop.wait_for(|stop| *stop).await),
                 },
