@@ -95,7 +95,7 @@ impl Bench {
         };
         let logged = Logged::default();
         let log = Log::to(Box::new(logged.clone()), false);
-        let functions = Functions::start_with(options, source, Arc::default(), log).await.unwrap();
+        let functions = Functions::start_with(options, source, Arc::default(), Arc::default(), log).await.unwrap();
         functions.deploy(stack, &|_| test_function()).await.unwrap();
         Self { functions, logged, folder: None }
     }
