@@ -18,7 +18,7 @@ use super::{
     InvokeError,
     failure::{self, Failure},
     log::Output,
-    pool::{Alive, Job, Parked, Pool, reply},
+    pool::{Alive, Job, Kill, Parked, Pool, reply},
     process::Process,
     runtime_api::{Event, Registration, Signal},
     usage::{Status, Usage, milliseconds, report},
@@ -197,8 +197,11 @@ impl Environment {
             trace: job.trace.clone(),
             payload: job.payload.clone(),
         };
+        if job.kill == Some(Kill::WithTheEvent) {
+            self.process.kill().await;
+        }
         // A process that died just now has closed its connection: the event never reached it.
-        if self.next.take().is_none_or(|next| next.send(event).is_err()) {
+        if self.next.take().is_none_or(|next| next.send(event).is_err()) && job.kill.is_none() {
             pool.resubmit(job);
             return None;
         }
@@ -209,6 +212,10 @@ impl Environment {
             () = &mut late => Err(Failure::TimedOut(limit)),
         };
         let duration = begun.elapsed();
+        let answered = match answered {
+            Ok(_) if job.kill.is_some() => Err(Failure::Exited("exited with error: signal: killed".to_owned())),
+            answered => answered,
+        };
         match answered {
             Ok(result) => {
                 self.output.drain();

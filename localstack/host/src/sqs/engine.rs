@@ -21,8 +21,8 @@ use crate::{deliveries::DeliveryFault, error::ServiceError, model::Place};
 
 /// Milliseconds that a message may stay hidden after a receive, however often that is changed.
 const HIDDEN_MS_MAX: u64 = *VISIBILITY_SECONDS.end() * 1_000;
-/// Numbers that can be given out in a millisecond before those of the next start begin: 2 to this power.
-const NUMBERS_PER_MS_BITS: u32 = 20;
+/// Numbers of one start of the host: 2 to this power.
+const NUMBERS_PER_START_BITS: u32 = 40;
 
 /// The state of the service.
 #[derive(Debug)]
@@ -90,11 +90,9 @@ pub(super) fn new_message_id() -> String {
 impl State {
     /// What was kept, at the time of a start.
     pub(super) fn new(place: Place, kept: Kept, now_ms: u64) -> Self {
-        let largest = kept.queues.iter().map(|(id, _)| *id).chain(kept.messages.iter().map(|(sequence, ..)| *sequence));
-        let largest = largest.chain(kept.moves.iter().map(|task| task.id)).max().unwrap_or_default();
         // Numbers are never used again, not even those of messages that are gone: a receipt handle from before the
-        // restart must not fit another message.
-        let next_number = (largest + 1).max(now_ms << NUMBERS_PER_MS_BITS);
+        // restart must not fit another message. Each start has a range of its own, whatever the clock says.
+        let next_number = kept.starts << NUMBERS_PER_START_BITS;
         let mut state = Self {
             place,
             queues: BTreeMap::new(),

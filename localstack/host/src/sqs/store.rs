@@ -162,6 +162,7 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     let made = connection.execute_batch(rows::LAYOUT);
     made.with_context(|| format!("cannot write the queues' file {}: has another host got it?", path.display()))?;
     connection.pragma_update(None, "user_version", LAYOUT_VERSION)?;
+    connection.execute(rows::COUNT_START, [])?;
     Ok(connection)
 }
 

@@ -73,6 +73,7 @@ impl Logged {
 /// Functions, and what they leave behind.
 struct Bench {
     functions: Functions,
+    counters: Arc<Counters>,
     logged: Logged,
     folder: Option<TempDir>,
 }
@@ -93,11 +94,12 @@ impl Bench {
             colour: false,
             extra_environment: vec![("MARK".to_owned(), "here".to_owned())],
         };
-        let logged = Logged::default();
+        let (counters, logged) = (Arc::<Counters>::default(), Logged::default());
         let log = Log::to(Box::new(logged.clone()), false);
-        let functions = Functions::start_with(options, source, Arc::default(), log).await.unwrap();
+        let functions =
+            Functions::start_with(options, source, Arc::clone(&counters), Arc::default(), log).await.unwrap();
         functions.deploy(stack, &|_| test_function()).await.unwrap();
-        Self { functions, logged, folder: None }
+        Self { functions, counters, logged, folder: None }
     }
 
     async fn of(function: model::Function) -> Self {

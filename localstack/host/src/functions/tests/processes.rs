@@ -236,6 +236,24 @@ async fn every_line_has_its_functions_name_and_precedes_the_report() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn invocations_are_counted_with_what_they_used() {
+    let bench = Bench::of(function()).await;
+    bench.invoke(json!({ "do": "spin", "n": 200 })).await.unwrap();
+    bench.error(json!({ "do": "error" })).await;
+    bench.error(json!({ "do": "exit", "n": 1 })).await;
+    let counted = bench.counters.snapshot(Vec::new()).invocations;
+    let [line] = &counted[..] else { panic!("{counted:?}") };
+    assert_eq!(line.function, "shop-tested");
+    assert_eq!((line.count, line.errors, line.cold_starts), (3, 2, 1));
+    assert!(line.duration_ms >= 200.0 && line.init_ms > 0.0, "{line:?}");
+    if cfg!(target_os = "linux") {
+        // How much of its time a process gets depends on what else the machine does.
+        assert!((10.0..=line.duration_ms).contains(&line.cpu_ms), "{line:?}");
+        assert!((1_024..131_072).contains(&line.memory_kib_max), "{line:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn processes_are_called_bootstrap() {
     let bench = Bench::of(function()).await;
     let pid = bench.pid().await;
