@@ -1,5 +1,6 @@
-//! What AWS documents, against the endpoint that the environment names (`. .florin/local.env`); see docs/conformance.md.
+//! What AWS documents, against the endpoint that the environment names (`. .florin/local.env`).
 //!
+//! The cases, and what is known to differ, are in docs/conformance.md.
 //! `FLORIN_CONFORMANCE_ONLY=sqs.batch` runs the cases whose names hold that text.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at a surprise, and tells what it found")]
 
