@@ -1,7 +1,7 @@
-"""Deploys template.yaml to an emulator through CloudFormation, as `sam deploy` does to AWS.
+"""Deploys template.yaml to an emulator through CloudFormation, as `sam deploy` does to AWS, or deletes it there.
 
 Reads one JSON request from standard input (secrets stay off the command line), tells its progress on standard
-error, and writes the stack's outputs as JSON to standard output.
+error, and writes the outputs of a deployed stack as JSON to standard output.
 
 The template goes up unchanged but for `CodeUri`: each function's directory becomes the zip that was built for it,
 found by the `Binary` of its metadata.
@@ -29,12 +29,20 @@ EXECUTABLE = 0o100755 << 16
 
 
 def main() -> None:
-    """Uploads, deploys, completes what the emulator left out, prints the outputs."""
+    """Does what the request's `action` says; deploys when it says nothing."""
     request = json.load(sys.stdin)
     clients = Clients(request["endpoint"], request["region"])
+    if request.get("action") == "delete":
+        delete(clients, request["stack_name"])
+    else:
+        create_or_update(clients, request)
+
+
+def create_or_update(clients: "Clients", request: dict) -> None:
+    """Uploads, deploys, completes what the emulator left out, prints the outputs."""
     with open(request["template"], encoding="utf-8") as source:
         template = yaml_parse(source.read())
-    bucket = f"{request['stack_name']}-code"
+    bucket = code_bucket(request["stack_name"])
     clients.s3.create_bucket(Bucket=bucket)
     upload_functions(clients.s3, bucket, template, request["binaries"])
     clients.s3.put_object(Bucket=bucket, Key="template.json", Body=json.dumps(template))
@@ -47,6 +55,30 @@ def main() -> None:
     switch_on_ttl(clients, request["stack_name"], template)
     limit_concurrency(clients.functions)
     json.dump(outputs, sys.stdout)
+
+
+def delete(clients: "Clients", stack_name: str) -> None:
+    """Deletes the stack, and the bucket that its code was uploaded to."""
+    if stack_status(clients.cloudformation, stack_name):
+        clients.cloudformation.delete_stack(StackName=stack_name)
+        deadline = time.monotonic() + DEPLOY_TIMEOUT_S
+        while (status := stack_status(clients.cloudformation, stack_name)) not in (None, "DELETE_COMPLETE"):
+            if status == "DELETE_FAILED" or time.monotonic() >= deadline:
+                sys.exit(f"the stack {stack_name} could not be deleted: {status}")
+            time.sleep(POLL_S)
+    bucket = code_bucket(stack_name)
+    try:
+        for page in clients.s3.get_paginator("list_objects_v2").paginate(Bucket=bucket):
+            for entry in page.get("Contents", []):
+                clients.s3.delete_object(Bucket=bucket, Key=entry["Key"])
+        clients.s3.delete_bucket(Bucket=bucket)
+    except clients.s3.exceptions.NoSuchBucket:
+        pass
+
+
+def code_bucket(stack_name: str) -> str:
+    """Where the functions' zips go."""
+    return f"{stack_name}-code"
 
 
 class Clients:

@@ -1,246 +1,173 @@
-//! What a payment costs in AWS calls and DynamoDB write units, counted: the functions' real handlers, the real SDK, an
-//! embedded DynamoDB that reports consumed capacity, and a topic that counts.
+//! What a payment costs in AWS calls, DynamoDB write units and billed time, as the local host counts them while the
+//! real functions do the work; and whether every function may do what it did.
 //!
+//! `./scripts/test` runs it on a stack of its own; to run it against yours: `. .florin/local.env` first, then
 //! `cargo test -p florin-tests --test bill -- --nocapture` prints the table.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
     clippy::print_stdout,
     clippy::float_arithmetic,
-    clippy::as_conversions,
     reason = "a test stops at the first surprise, and prints fractions of units, which are no money"
 )]
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::{Arc, Mutex},
-};
+use std::collections::{BTreeMap, BTreeSet};
 
-use axum::{
-    Router,
-    body::Body,
-    extract::State,
-    http::{Request, StatusCode},
-    routing::post,
+use florin_tests::{
+    receiver::Receiver,
+    stack::{SETTLE, Stack, setting},
 };
-use florin_analytics::Counter;
-use florin_api::{Dependencies, router};
-use florin_domain::{card::Mode, event::Event, ids::ApiKeyId, merchant::ApiKeyRecord};
-use florin_messaging::SnsPublisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
-use florin_processor::Processor;
-use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments, webhooks::Webhooks};
-use florin_testing::{
-    build,
-    dynamo::{Dynamo, test_config},
-    fakes::{FakeGateway, RecordingVisibility},
-    meter::Meter,
-};
-use florin_tests::{receiver::Receiver, stack::Stack};
-use florin_webhook_sender::{Post, Sender};
-use tower::ServiceExt;
+use serde_json::{Value, json};
 
-const PAYMENTS: usize = 100;
-const BATCH: usize = 10;
+const PAYMENTS: u32 = 100;
+const CLIENTS: u32 = 10;
+/// How long the processor's first invocations are held up, so that the others find full batches, as under load.
+const HELD_UP_MS: u64 = 1_500;
 /// What the design allows for a payment that is stored, charged, told and counted.
 const WRITE_UNITS_MAX: f64 = 8.0;
 const CALLS_MAX: f64 = 6.0;
-const API_KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+/// Who works for a payment. The gateway is not ours, and the sweeper works by the clock.
+const FUNCTIONS: [&str; 4] = ["api", "processor", "webhook-sender", "analytics"];
 
-/// Services whose calls a meter counts.
-const AWS_SERVICES: [&str; 2] = ["dynamodb", "sns"];
-
-/// The bodies published so far.
-type Published = Arc<Mutex<Vec<String>>>;
-
-/// Answers `Publish` and `PublishBatch` as SNS does, and keeps the messages.
-async fn topic() -> (String, Published) {
-    let published = Published::default();
-    let app = Router::new().route("/", post(publish)).with_state(Arc::clone(&published));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, app).await });
-    (address, published)
-}
-
-async fn publish(State(published): State<Published>, form: String) -> (StatusCode, String) {
-    let fields: BTreeMap<String, String> = serde_urlencoded::from_str(&form).unwrap();
-    let mut members = String::new();
-    let mut published = published.lock().unwrap();
-    if fields["Action"] == "Publish" {
-        published.push(fields["Message"].clone());
-    }
-    for place in 1.. {
-        let entry = format!("PublishBatchRequestEntries.member.{place}");
-        let Some(message) = fields.get(&format!("{entry}.Message")) else { break };
-        published.push(message.clone());
-        let id = &fields[&format!("{entry}.Id")];
-        members.push_str(&format!("<member><Id>{id}</Id><MessageId>m</MessageId></member>"));
-    }
-    let action = &fields["Action"];
-    let result = format!("<MessageId>m</MessageId><Successful>{members}</Successful><Failed/>");
-    (StatusCode::OK, format!("<{action}Response><{action}Result>{result}</{action}Result></{action}Response>"))
-}
-
-async fn sns(endpoint: &str) -> (aws_sdk_sns::Client, Meter) {
-    let meter = Meter::default();
-    let config = test_config(endpoint).await;
-    let config = aws_sdk_sns::config::Builder::from(&config).interceptor(meter.clone()).build();
-    (aws_sdk_sns::Client::from_conf(config), meter)
-}
-
-fn take(published: &Published) -> Vec<Event> {
-    published.lock().unwrap().drain(..).map(|body| Event::parse(&body).unwrap()).collect()
-}
-
-/// Hands the events over in batches, as the queue would.
-async fn drain<R>(events: &[Event], mut handle: impl AsyncFnMut(aws_lambda_events::sqs::SqsEvent) -> R) {
-    for batch in events.chunks(BATCH) {
-        handle(build::batch(batch.iter().map(build::body))).await;
-    }
+/// What a function did, by the host's counters.
+#[derive(Debug, Default)]
+struct Work {
+    calls: BTreeMap<String, u64>,
+    write_units: f64,
+    invocations: u64,
+    billed_ms: f64,
 }
 
 #[tokio::test]
 async fn a_payment_stays_within_its_write_units_and_calls() {
-    let dynamo = Dynamo::start().await;
-    let (topic_url, published) = topic().await;
-    let receiver = Receiver::start().await;
-    let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
-    let merchant = build::merchant("shop");
-    seed(&dynamo, &root_key, &merchant).await;
-    let gateway = Arc::new(FakeGateway::default());
-    let visibility = Arc::new(RecordingVisibility::default());
-    let mut meters = Vec::new();
-
-    // api
-    let (client, tables) = dynamo.metered().await;
-    let (sns_client, topic) = sns(&topic_url).await;
-    meters.push(("api", vec![tables, topic]));
-    let api = router(Dependencies {
-        payments: Payments::new(client.clone(), "payments"),
-        merchants: Merchants::new(client.clone(), "merchants"),
-        analytics: Analytics::reader(client, "analytics"),
-        gateway: gateway.clone(),
-        publisher: Arc::new(SnsPublisher::direct(sns_client, "arn:aws:sns:us-east-1:000000000000:payment-events")),
-        root_key: root_key.clone(),
-        guard: Guard::new(true),
-        mode: Mode::Test,
-        clock: Clock::System,
-    });
-    for n in 0..PAYMENTS {
+    assert_eq!(setting("FLORIN_EMULATOR"), "host", "only the local host counts");
+    let (stack, receiver) = (Stack::from_env().await, Receiver::start().await);
+    let pay = async |stack: Stack, key: String, url: String| {
         let mut body = Stack::payment("4242");
-        body["webhook_url"] = receiver.url("hooks").into();
-        let request = Request::post("/v1/payments")
-            .header("authorization", format!("Bearer {API_KEY}"))
-            .header("content-type", "application/json")
-            .header("idempotency-key", format!("bill-{n}"));
-        let answer = api.clone().oneshot(request.body(Body::from(body.to_string())).unwrap()).await.unwrap();
-        assert_eq!(answer.status(), StatusCode::CREATED);
+        body["webhook_url"] = url.into();
+        let payment = stack.pay(&key, &body).await;
+        stack.ended(payment["id"].as_str().unwrap(), SETTLE).await
+    };
+    let run = std::process::id();
+    // Every function is warm and knows the merchant; a warm one is what a payment meets.
+    pay(stack.clone(), format!("bill-{run}-warm"), receiver.url("warm")).await;
+    stack.drained(SETTLE).await;
+
+    let concurrency = 5; // scripts/florin/src/stack.rs: invocations of the processor at once
+    let held_up = json!({ "service": "function", "operation": "Invoke", "resource": "-processor", "times": concurrency,
+                          "fault": { "kind": "delay", "delay_ms": HELD_UP_MS } });
+    let rule = host(&stack, reqwest::Method::POST, "/_host/faults", Some(held_up)).await["id"].clone();
+    host(&stack, reqwest::Method::POST, "/_host/counters/reset", None).await;
+    let clients = (0..CLIENTS).map(|client| {
+        let (stack, url) = (stack.clone(), receiver.url("bill"));
+        tokio::spawn(async move {
+            let mut ids = Vec::new();
+            for n in (client..PAYMENTS).step_by(usize::try_from(CLIENTS).unwrap()) {
+                let mut body = Stack::payment("4242");
+                body["webhook_url"] = url.clone().into();
+                let payment = stack.pay(&format!("bill-{run}-{n}"), &body).await;
+                ids.push(payment["id"].as_str().unwrap().to_owned());
+            }
+            ids
+        })
+    });
+    let mut ids = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        ids.extend(client.await.unwrap());
     }
-    let initiated = take(&published);
+    // Only the queues are looked at until all is done: reading payments would be counted too.
+    stack.drained(SETTLE).await;
+    let counters = host(&stack, reqwest::Method::GET, "/_host/counters", None).await;
+    host(&stack, reqwest::Method::DELETE, &format!("/_host/faults/{rule}"), None).await;
+    for id in &ids {
+        assert_eq!(stack.ended(id, SETTLE).await["status"], "completed");
+    }
+    assert_eq!((ids.len(), receiver.received("bill").len()), (100, 100), "every payment was made and told, once");
 
-    // processor
-    let (client, tables) = dynamo.metered().await;
-    let (sns_client, topic) = sns(&topic_url).await;
-    meters.push(("processor", vec![tables, topic]));
-    let processor = Processor::new(
-        Payments::new(client.clone(), "payments"),
-        Merchants::new(client, "merchants"),
-        gateway.clone(),
-        Arc::new(SnsPublisher::gathering(sns_client, "arn:aws:sns:us-east-1:000000000000:payment-events")),
-        visibility.clone(),
-        Clock::System,
-    );
-    drain(&initiated, async |batch| processor.handle(batch, None).await.unwrap()).await;
-    let ended = take(&published);
-    assert_eq!((initiated.len(), ended.len(), gateway.charges()), (PAYMENTS, PAYMENTS, PAYMENTS));
-
-    // webhook-sender
-    let (client, tables) = dynamo.metered().await;
-    meters.push(("webhook-sender", vec![tables]));
-    let sender = Sender::new(
-        Webhooks::new(client, "webhooks"),
-        root_key,
-        Post::new(Guard::new(true)).unwrap(),
-        visibility.clone(),
-        Clock::System,
-        || 0,
-    );
-    drain(&ended, async |batch| sender.handle(batch, None).await.unwrap()).await;
-    assert_eq!(receiver.received("hooks").len(), PAYMENTS);
-
-    // analytics
-    let (client, tables) = dynamo.metered().await;
-    meters.push(("analytics", vec![tables]));
-    let counter = Counter::new(Analytics::new(client, "analytics", "idempotency"), visibility.clone(), || 0);
-    drain(&ended, async |batch| counter.handle(batch, None).await.unwrap()).await;
-    assert!(visibility.changes().is_empty(), "nothing had to be tried again");
-
-    for (function, meters) in &meters {
-        let missing = ungranted(&granted(function), meters);
+    let work = read(&counters);
+    for (function, work) in &work {
+        let missing = ungranted(&granted(function), work.calls.keys());
         assert!(missing.is_empty(), "{function} calls {missing:?}, which its role in template.yaml does not allow");
     }
-    assert_eq!(ungranted(&granted("sweeper"), &meters[0].1), ["GetItem", "PutItem"], "the check can fail");
-    let (units, calls) = print_table(&meters);
+    assert!(!ungranted(&granted("sweeper"), work["api"].calls.keys()).is_empty(), "the check can fail");
+    let (units, calls) = print_table(&work);
     assert!(units <= WRITE_UNITS_MAX, "{units} write units a payment");
     assert!(calls <= CALLS_MAX, "{calls} calls a payment");
 }
 
-/// The actions that the template grants a function's role. Emulators do not enforce them.
+/// A call of the host's control address.
+async fn host(stack: &Stack, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+    let mut request = stack.http.request(method, format!("{}{path}", setting("AWS_ENDPOINT_URL")));
+    if let Some(body) = body {
+        request = request.json(&body);
+    }
+    request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap()
+}
+
+/// The counters, by the functions' short names.
+fn read(counters: &Value) -> BTreeMap<String, Work> {
+    let prefix = format!("{}-", setting("FLORIN_STACK_NAME"));
+    let name = |line: &Value| line["function"].as_str().unwrap().strip_prefix(&prefix).map(str::to_owned);
+    let mut work = BTreeMap::<String, Work>::new();
+    for line in counters["calls"].as_array().unwrap() {
+        // Calls of no function are those of this test.
+        let Some(function) = name(line) else { continue };
+        let work = work.entry(function).or_default();
+        *work.calls.entry(line["operation"].as_str().unwrap().to_owned()).or_default() +=
+            line["count"].as_u64().unwrap();
+        work.write_units += line["write_units"].as_f64().unwrap();
+    }
+    for line in counters["invocations"].as_array().unwrap() {
+        let work = work.entry(name(line).unwrap()).or_default();
+        work.invocations = line["count"].as_u64().unwrap();
+        work.billed_ms = line["billed_ms"].as_f64().unwrap();
+    }
+    work
+}
+
+/// The actions that the template grants a function's role. No emulator enforces them.
 fn granted(function: &str) -> BTreeSet<String> {
     let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
     let mut lines = template.lines().skip_while(|line| !line.ends_with(&format!("PolicyName: {function}")));
     assert!(lines.next().is_some(), "{function} has no policy");
     let policy = lines.take_while(|line| line.starts_with("     "));
     let words = policy.flat_map(|line| line.split([' ', ',', '[', ']']));
+    let services = ["dynamodb", "sns", "sqs"];
     let action =
-        |word: &str| Some(word.split_once(':').filter(|(service, _)| AWS_SERVICES.contains(service))?.1.to_owned());
+        |word: &str| Some(word.split_once(':').filter(|(service, _)| services.contains(service))?.1.to_owned());
     words.filter_map(action).collect()
 }
 
 /// The operations that were called although nothing allows them.
-fn ungranted(granted: &BTreeSet<String>, meters: &[Meter]) -> Vec<String> {
+fn ungranted<'a>(granted: &BTreeSet<String>, called: impl Iterator<Item = &'a String>) -> Vec<String> {
     // A transaction is allowed by what it does to each item, a batch by what it holds.
     let action = |operation: &str| match operation {
         "TransactWriteItems" => "UpdateItem".to_owned(),
-        "PublishBatch" => "Publish".to_owned(),
-        other => other.to_owned(),
+        batch => batch.strip_suffix("Batch").unwrap_or(batch).to_owned(),
     };
-    let called: BTreeSet<String> = meters.iter().flat_map(|meter| meter.counts().calls.into_keys()).collect();
-    called.into_iter().filter(|operation| !granted.contains(&action(operation))).collect()
-}
-
-async fn seed(dynamo: &Dynamo, root_key: &RootKey, merchant: &florin_domain::merchant::Merchant) {
-    let merchants = Merchants::new(dynamo.client.clone(), "merchants");
-    merchants.put_merchant(merchant).await.unwrap();
-    let record = ApiKeyRecord {
-        hash: root_key.api_key_hash(API_KEY),
-        id: ApiKeyId::derive(&[API_KEY]),
-        merchant_id: merchant.id.clone(),
-        prefix: "sk_test_".to_owned(),
-        last4: "p7dc".to_owned(),
-        revoked: false,
-    };
-    merchants.put_api_key(&record).await.unwrap();
+    called.filter(|operation| !granted.contains(&action(operation))).cloned().collect()
 }
 
 /// Prints what each function did, and returns write units and calls a payment.
-fn print_table(meters: &[(&str, Vec<Meter>)]) -> (f64, f64) {
-    let payments = PAYMENTS as f64;
+fn print_table(work: &BTreeMap<String, Work>) -> (f64, f64) {
+    let each = |number: f64| number / f64::from(PAYMENTS);
+    let count = |number: u64| f64::from(u32::try_from(number).unwrap());
     let (mut all_units, mut all_calls) = (0.0, 0.0);
-    println!("{PAYMENTS} card payments, batches of {BATCH}, one webhook each; per payment:");
-    println!("{:<16}{:>12}{:>8}  calls by operation", "function", "write units", "calls");
-    for (function, meters) in meters {
-        let (mut units, mut calls, mut operations) = (0.0, 0_u64, Vec::new());
-        for counts in meters.iter().map(Meter::counts) {
-            units += counts.write_units.values().sum::<f64>();
-            calls += counts.calls.values().sum::<u64>();
-            operations.extend(counts.calls.into_iter().map(|(name, n)| format!("{name} {:.2}", n as f64 / payments)));
-        }
-        println!("{function:<16}{:>12.2}{:>8.2}  {}", units / payments, calls as f64 / payments, operations.join(", "));
+    println!("{PAYMENTS} card payments, one webhook each; per payment:");
+    println!(
+        "{:<16}{:>12}{:>8}{:>13}{:>11}  calls by operation",
+        "function", "write units", "calls", "invocations", "billed ms"
+    );
+    for function in FUNCTIONS {
+        let work = &work[function];
+        let calls = each(count(work.calls.values().sum()));
+        let operations: Vec<_> = work.calls.iter().map(|(name, n)| format!("{name} {:.2}", each(count(*n)))).collect();
+        let (units, invocations, billed) =
+            (each(work.write_units), each(count(work.invocations)), each(work.billed_ms));
+        println!("{function:<16}{units:>12.2}{calls:>8.2}{invocations:>13.2}{billed:>11.2}  {}", operations.join(", "));
         all_units += units;
-        all_calls += calls as f64;
+        all_calls += calls;
     }
-    println!("{:<16}{:>12.2}{:>8.2}", "total", all_units / payments, all_calls / payments);
-    (all_units / payments, all_calls / payments)
+    println!("{:<16}{all_units:>12.2}{all_calls:>8.2}", "total");
+    (all_units, all_calls)
 }

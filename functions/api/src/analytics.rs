@@ -54,10 +54,10 @@ fn range(uri: &Uri, now: Timestamp) -> Result<Range, Problem> {
     let from = parameters.moment("from", "from_invalid").unwrap_or_else(|| to.plus_ms(-RANGE_DEFAULT_MS));
     let currency = parameters.currency();
     if from > to {
-        parameters.refuse("from", "range_invalid", "from is not after to.");
+        parameters.wrong("from", "range_invalid", "from is not after to.");
     } else if to.ms_since(from) > range_ms_max {
         let days = range_ms_max / MS_PER_DAY;
-        parameters.refuse("from", "range_too_long", format!("The range has at most {days} days."));
+        parameters.wrong("from", "range_too_long", format!("The range has at most {days} days."));
     }
     parameters.finish()?;
     // Whole buckets: the one in which `from` lies, and the one in which `to` lies.

@@ -12,7 +12,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 /// Unknown fields named in one answer.
 const UNKNOWN_FIELDS_NAMED_MAX: usize = 10;
 /// Characters of an unknown field's name that are repeated to the client.
-const FIELD_NAME_CHARACTERS_MAX: usize = 60;
+pub(crate) const FIELD_NAME_CHARACTERS_MAX: usize = 60;
 
 /// Refuses every `Content-Type` but `application/json` (with or without parameters).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {

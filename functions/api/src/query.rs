@@ -7,7 +7,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use florin_domain::{field::FieldError, money::Currency, time::Timestamp};
 use florin_store::payments::Place;
 
-use crate::problem::Problem;
+use crate::{body::FIELD_NAME_CHARACTERS_MAX, problem::Problem};
 
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
@@ -39,7 +39,8 @@ impl Parameters {
         parameters
     }
 
-    fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
+    /// Notes what is wrong with a parameter.
+    pub(crate) fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
         self.errors.push(FieldError::new(name, code, detail));
     }
 
@@ -67,15 +68,10 @@ impl Parameters {
         self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
     }
 
-    /// Notes that a parameter that could be read breaks a rule.
-    pub(crate) fn refuse(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
-        self.wrong(name, code, detail);
-    }
-
     /// Every error, those of unknown parameters last.
     pub(crate) fn finish(mut self) -> Result<(), Problem> {
         for name in std::mem::take(&mut self.values).into_keys() {
-            let name: String = name.chars().take(60).collect();
+            let name: String = name.chars().take(FIELD_NAME_CHARACTERS_MAX).collect();
             self.wrong(&name, "parameter_unknown", "There is no such parameter.");
         }
         if self.errors.is_empty() { Ok(()) } else { Err(Problem::Parameters(self.errors)) }

@@ -7,10 +7,14 @@
 pub mod clock;
 pub mod counters;
 pub mod deliveries;
+pub mod dynamodb;
 pub mod error;
 pub mod faults;
+pub mod front;
 pub mod functions;
+pub mod host;
 pub mod http_api;
+pub mod log;
 pub mod model;
 pub mod sns;
 pub mod sqs;

@@ -1,278 +1,143 @@
-//! The emulator's process, and the function processes that it starts.
-//!
-//! All of them carry a mark in their environment, which they inherit: the state folder of their stack. So `down` finds
-//! what is left even after a crash, and never ends a process of another stack.
+//! What plays AWS: our own host, MiniStack, or whatever answers at an address.
 
-use std::{
-    collections::HashSet,
-    env, fs,
-    fs::File,
-    io::ErrorKind,
-    net::{Ipv4Addr, TcpListener},
-    os::unix::{ffi::OsStrExt, process::CommandExt},
-    path::Path,
-    process::{Command, Stdio},
-    time::{Duration, Instant},
-};
+use std::{fmt, str::FromStr};
 
-use anyhow::{Context, Result, bail};
-use rustix::process::{Pid, Signal, WaitOptions, kill_process, kill_process_group, test_kill_process, waitpid};
+use anyhow::{Result, bail};
+use reqwest::Url;
 
-use crate::{
-    place::Place,
-    progress::last_lines,
-    stack::{ACCESS_KEY_ID, REGION, SECRET_ACCESS_KEY},
-};
+use crate::local_env::LocalEnv;
 
-/// The mark.
-const MARK: &str = "FLORIN_EMULATOR_STATE_DIR";
-/// How long a start may take.
-const START_TIMEOUT_MS: u64 = 30_000;
-/// How long the emulator may take to end: it writes what `--keep` keeps.
-const STOP_TIMEOUT_MS: u64 = 15_000;
-/// How long leftover processes may take to end.
-const LEFTOVER_TIMEOUT_MS: u64 = 2_000;
-/// Between two looks.
-const LOOK_EVERY_MS: u64 = 50;
-/// What is shown of the log of an emulator that does not start.
-const LOG_LINES_SHOWN: usize = 20;
-/// What the emulator may see of the caller's environment. Not AWS settings: a profile or a proxy of the caller would
-/// send the functions elsewhere.
-const INHERITED: [&str; 8] = ["PATH", "HOME", "USER", "LANG", "LC_ALL", "TZ", "RUST_LOG", "RUST_BACKTRACE"];
+/// The variable of `local.env` that says which one runs.
+pub(crate) const VARIABLE: &str = "FLORIN_EMULATOR";
 
-/// A port that somebody holds is the caller's to decide about.
-pub(crate) fn ensure_port_is_free(port: u16) -> Result<()> {
-    match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == ErrorKind::AddrInUse => {
-            bail!("port {port} of 127.0.0.1 is in use: stop what uses it, or choose another one with --port")
+/// What plays AWS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Emulator {
+    /// `localstack/host`.
+    Host,
+    /// MiniStack, from PyPI.
+    MiniStack,
+    /// Somebody else's, at this address without a trailing slash.
+    Other(String),
+}
+
+impl Emulator {
+    /// Its name in `local.env`.
+    pub(crate) fn name(&self) -> &'static str {
+        match self {
+            Self::Host => "host",
+            Self::MiniStack => "ministack",
+            Self::Other(_) => "other",
         }
-        Err(error) => Err(error).with_context(|| format!("port {port} cannot be used; choose another one with --port")),
     }
-}
 
-/// The emulator's address.
-pub(crate) fn endpoint(port: u16) -> String {
-    format!("http://127.0.0.1:{port}")
-}
-
-/// Starts the emulator, on loopback only, and waits until it answers.
-pub(crate) async fn start(place: &Place, python: &Path, port: u16, keep: bool) -> Result<Pid> {
-    fs::create_dir_all(place.temporary())?;
-    let log = File::create(place.emulator_log())?;
-    let endpoint = endpoint(port);
-    let mut command = Command::new(python);
-    command
-        .arg(place.root.join("localstack/start.py"))
-        .env_clear()
-        .envs(INHERITED.iter().filter_map(|name| Some((name, env::var_os(name)?))))
-        .env(MARK, &place.state)
-        .env("TMPDIR", place.temporary())
-        .env("GATEWAY_PORT", port.to_string())
-        .env("BIND_HOST", "127.0.0.1")
-        .env("MINISTACK_HOST", "127.0.0.1")
-        .env("MINISTACK_REGION", REGION)
-        .env("SFTP_ENABLED", "0")
-        .env("IOT_MTLS_ENABLED", "0")
-        .env("PERSIST_STATE", if keep { "1" } else { "0" })
-        .env("STATE_DIR", place.kept())
-        // The functions inherit these.
-        .env("AWS_ENDPOINT_URL", &endpoint)
-        .env("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID)
-        .env("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)
-        .env("AWS_CONFIG_FILE", "/dev/null")
-        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
-        .env("AWS_EC2_METADATA_DISABLED", "true")
-        .current_dir(&place.state)
-        .stdin(Stdio::null())
-        .stdout(log.try_clone()?)
-        .stderr(log)
-        // Its own group: Ctrl-C reaches this tool alone, which then ends the emulator in order.
-        .process_group(0);
-    let child = command.spawn().context("cannot start the emulator")?;
-    let pid = Pid::from_child(&child);
-    fs::write(place.emulator_pid(), pid.as_raw_nonzero().to_string())?;
-    let deadline = Instant::now() + Duration::from_millis(START_TIMEOUT_MS);
-    while !answers(&endpoint).await {
-        if !is_alive(pid) || Instant::now() >= deadline {
-            let said = last_lines(&place.emulator_log(), LOG_LINES_SHOWN);
-            stop(place).await?;
-            bail!("the emulator does not start; it said:\n{said}");
+    /// The one that `local.env` describes.
+    pub(crate) fn of(env: &LocalEnv) -> Result<Self> {
+        match env.required(VARIABLE)? {
+            "host" => Ok(Self::Host),
+            "ministack" => Ok(Self::MiniStack),
+            "other" => Ok(Self::Other(env.required("AWS_ENDPOINT_URL")?.to_owned())),
+            unknown => bail!("local.env names an unknown emulator, {unknown}; start again with ./scripts/up"),
         }
-        look_again().await;
     }
-    Ok(pid)
-}
 
-/// Whether an emulator answers there.
-pub(crate) async fn answers(endpoint: &str) -> bool {
-    let Ok(client) = http_client() else { return false };
-    let answer = client.get(format!("{endpoint}/_ministack/health")).send().await;
-    answer.is_ok_and(|answer| answer.status().is_success())
-}
+    /// Its address; ours listen on `port`.
+    pub(crate) fn endpoint(&self, port: u16) -> String {
+        match self {
+            Self::Host | Self::MiniStack => format!("http://127.0.0.1:{port}"),
+            Self::Other(endpoint) => endpoint.clone(),
+        }
+    }
 
-/// A client for addresses on this machine: no proxy of the caller's comes between.
-pub(crate) fn http_client() -> Result<reqwest::Client> {
-    let timeout = Duration::from_secs(20);
-    Ok(reqwest::Client::builder().no_proxy().timeout(timeout).build()?)
-}
+    /// Path of a request that succeeds when it is up; `None` where that is not known.
+    pub(crate) fn health(&self) -> Option<&'static str> {
+        match self {
+            Self::Host => Some("/_host/health"),
+            Self::MiniStack => Some("/_ministack/health"),
+            Self::Other(_) => None,
+        }
+    }
 
-/// The emulator of this stack, if it lives.
-pub(crate) fn running(place: &Place) -> Option<Pid> {
-    let pid = fs::read_to_string(place.emulator_pid()).ok()?.trim().parse().ok().and_then(Pid::from_raw)?;
-    // The number alone proves nothing: the system may have given it to another process since.
-    let ours = !Path::new("/proc/self/environ").exists() || is_marked(pid, place);
-    (ours && is_alive(pid)).then_some(pid)
-}
-
-/// Ends the emulator and every function process, and says whether there was any.
-pub(crate) async fn stop(place: &Place) -> Result<bool> {
-    let mut found = false;
-    if let Some(pid) = running(place) {
-        found = true;
-        signal(pid, Signal::TERM);
-        if !ended(&[pid], STOP_TIMEOUT_MS).await {
-            if kill_process_group(pid, Signal::KILL).is_err() {
-                signal(pid, Signal::KILL);
+    /// Name of the folder that holds its data and keys: each one, and each address, has its own.
+    pub(crate) fn folder(&self) -> String {
+        match self {
+            Self::Host | Self::MiniStack => self.name().to_owned(),
+            Self::Other(endpoint) => {
+                let allowed = |c: char| if c.is_ascii_alphanumeric() || ".-".contains(c) { c } else { '_' };
+                format!("at_{}", endpoint.chars().map(allowed).collect::<String>())
             }
-            ended(&[pid], LEFTOVER_TIMEOUT_MS).await;
         }
     }
-    let leftovers = marked(place);
-    if !leftovers.is_empty() {
-        found = true;
-        leftovers.iter().for_each(|pid| signal(*pid, Signal::TERM));
-        ended(&leftovers, LEFTOVER_TIMEOUT_MS).await;
-        // A process may start another one while it is being ended, so they are looked for until there are none.
-        let deadline = Instant::now() + Duration::from_millis(LEFTOVER_TIMEOUT_MS);
-        loop {
-            let left = marked(place);
-            if left.is_empty() || Instant::now() >= deadline {
-                break;
-            }
-            left.iter().for_each(|pid| signal(*pid, Signal::KILL));
-            look_again().await;
+}
+
+impl fmt::Display for Emulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host => f.write_str("the local host"),
+            Self::MiniStack => f.write_str("MiniStack"),
+            Self::Other(endpoint) => write!(f, "the emulator at {endpoint}"),
         }
     }
-    remove(&place.emulator_pid())?;
-    match fs::remove_dir_all(place.temporary()) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("cannot remove temporary files"),
-        _ => Ok(found),
-    }
 }
 
-/// Removes a file that may be absent.
-pub(crate) fn remove(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("cannot remove {}", path.display()))
+impl FromStr for Emulator {
+    type Err = anyhow::Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "host" => Ok(Self::Host),
+            "ministack" => Ok(Self::MiniStack),
+            _ => match Url::parse(text) {
+                Ok(url) if matches!(url.scheme(), "http" | "https") && is_only_an_address(&url) => {
+                    Ok(Self::Other(text.trim_end_matches('/').to_owned()))
+                }
+                _ => bail!("give host, ministack, or an address without a path, such as http://127.0.0.1:4566"),
+            },
         }
-        _ => Ok(()),
     }
 }
 
-/// A process that has ended meanwhile needs no signal.
-fn signal(pid: Pid, signal: Signal) {
-    if kill_process(pid, signal).is_err() {
-        // Gone already.
-    }
-}
-
-async fn ended(pids: &[Pid], timeout_ms: u64) -> bool {
-    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
-    while pids.iter().any(|pid| is_alive(*pid)) {
-        if Instant::now() >= deadline {
-            return false;
-        }
-        look_again().await;
-    }
-    true
-}
-
-async fn look_again() {
-    tokio::time::sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
-}
-
-/// Whether the process runs. One that has ended but was not waited for does not.
-pub(crate) fn is_alive(pid: Pid) -> bool {
-    // Reaps it if it is a child of this process; of others the system says so and nothing happens.
-    if waitpid(Some(pid), WaitOptions::NOHANG).is_ok_and(|status| status.is_some()) {
-        return false;
-    }
-    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
-    let is_zombie = stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('Z'));
-    !is_zombie && test_kill_process(pid).is_ok()
-}
-
-/// Every process of this stack. Empty where there is no `/proc`.
-fn marked(place: &Place) -> Vec<Pid> {
-    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    let pids: HashSet<i32> = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse().ok()).collect();
-    pids.into_iter().filter_map(Pid::from_raw).filter(|pid| is_marked(*pid, place) && is_alive(*pid)).collect()
-}
-
-fn is_marked(pid: Pid, place: &Place) -> bool {
-    let mark = [MARK.as_bytes(), b"=", place.state.as_os_str().as_bytes()].concat();
-    let environment = fs::read(format!("/proc/{}/environ", pid.as_raw_nonzero())).unwrap_or_default();
-    environment.split(|byte| *byte == 0).any(|variable| variable == mark)
+fn is_only_an_address(url: &Url) -> bool {
+    url.path() == "/" && url.query().is_none() && url.fragment().is_none() && url.username().is_empty()
 }
 
 #[cfg(test)]
-#[allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#[allow(clippy::unwrap_used, reason = "a test may panic")]
 mod tests {
     use super::*;
-    use crate::place::StateDir;
 
-    fn place(folder: &tempfile::TempDir) -> Place {
-        Place::find(&StateDir { state_dir: folder.path().join("state") }).unwrap()
-    }
-
-    /// A process as the emulator would start one: with the mark of its stack, and deaf to polite requests.
-    fn leftover(place: &Place) -> std::process::Child {
-        let mut command = Command::new("sh");
-        command.args(["-c", "trap '' TERM; while :; do sleep 0.05; done"]).env(MARK, &place.state);
-        // Should the test fail, nobody waits for the output of what it leaves behind.
-        command.stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().unwrap();
-        // Between fork and exec the environment is still the test's.
-        while !is_marked(Pid::from_child(&child), place) {
-            std::thread::yield_now();
+    #[test]
+    fn an_emulator_is_named_or_addressed() {
+        assert_eq!("host".parse::<Emulator>().unwrap(), Emulator::Host);
+        assert_eq!("ministack".parse::<Emulator>().unwrap(), Emulator::MiniStack);
+        let other = Emulator::Other("http://127.0.0.1:9297".to_owned());
+        assert_eq!("http://127.0.0.1:9297/".parse::<Emulator>().unwrap(), other);
+        for wrong in
+            ["", "localstack", "127.0.0.1:4566", "ftp://127.0.0.1", "http://a/path", "http://me@a", "http://a?b"]
+        {
+            let error = wrong.parse::<Emulator>().unwrap_err().to_string();
+            assert!(error.contains("ministack"), "{wrong}: {error}");
         }
-        child
     }
 
     #[test]
-    fn a_held_port_names_the_option() {
-        let held = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        let port = held.local_addr().unwrap().port();
-        let error = ensure_port_is_free(port).unwrap_err().to_string();
-        assert!(error.contains(&port.to_string()) && error.contains("--port"), "{error}");
-        drop(held);
-        ensure_port_is_free(port).unwrap();
-    }
-
-    #[tokio::test]
-    #[cfg(target_os = "linux")]
-    async fn stop_ends_what_is_left_of_its_own_stack_and_nothing_else() {
-        let folders = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
-        let [mine, other] = folders.each_ref().map(place);
-        let (my_child, mut other_child) = (leftover(&mine), leftover(&other));
-
-        assert!(stop(&mine).await.unwrap());
-
-        assert!(!is_alive(Pid::from_child(&my_child)));
-        assert!(is_alive(Pid::from_child(&other_child)));
-        other_child.kill().unwrap();
-        other_child.wait().unwrap();
-        assert!(!stop(&mine).await.unwrap(), "a second stop finds nothing");
+    fn what_is_written_is_recognised() {
+        for emulator in [Emulator::Host, Emulator::MiniStack, Emulator::Other("https://a.example:8443".to_owned())] {
+            let mut env = LocalEnv::default();
+            env.set(VARIABLE, emulator.name());
+            env.set("AWS_ENDPOINT_URL", emulator.endpoint(4566));
+            assert_eq!(Emulator::of(&env).unwrap(), emulator);
+        }
     }
 
     #[test]
-    #[cfg(target_os = "linux")]
-    fn a_reused_process_id_is_not_the_emulator() {
-        let folder = tempfile::tempdir().unwrap();
-        let place = place(&folder);
-        fs::write(place.emulator_pid(), std::process::id().to_string()).unwrap();
-        assert_eq!(running(&place), None);
+    fn every_emulator_has_a_folder_of_its_own() {
+        let others = ["http://127.0.0.1:4566", "http://127.0.0.1:4567", "https://127.0.0.1:4566"];
+        let mut folders = vec![Emulator::Host.folder(), Emulator::MiniStack.folder()];
+        folders.extend(others.map(|url| Emulator::Other(url.to_owned()).folder()));
+        assert!(folders.iter().all(|folder| !folder.contains('/')), "{folders:?}");
+        folders.sort();
+        folders.dedup();
+        assert_eq!(folders.len(), 5);
     }
 }

@@ -3,16 +3,25 @@
 #[macro_use]
 mod progress;
 
+mod build;
+mod cloudformation;
+mod control;
+mod counters;
 mod dead_letters;
 mod down;
 mod emulator;
-mod functions;
+mod faults;
+mod host;
 mod local_env;
+mod ministack;
 mod place;
+mod process;
 mod python;
 mod seed;
+mod settings;
 mod stack;
 mod status;
+mod table;
 mod up;
 
 use std::process::ExitCode;
@@ -29,14 +38,18 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Starts everything on this machine: emulator, functions, a seeded merchant
+    /// Starts everything on this machine: the host, the functions, two seeded merchants
     Up(up::Options),
     /// Stops everything that `up` started
     Down(down::Options),
     /// Creates a merchant or a webhook endpoint in the running stack
     Seed(seed::Options),
-    /// Shows the address and how deep the queues are
+    /// Shows the address, how deep the queues are, and what was counted
     Status(status::Options),
+    /// Makes calls fail on purpose: throttled, lost, late, twice, or their caller killed
+    Faults(faults::Options),
+    /// Shows what was called, and what AWS would bill for it
+    Counters(counters::Options),
     /// Lists, shows and replays messages that used up their receives
     DeadLetters(dead_letters::Options),
 }
@@ -48,6 +61,8 @@ async fn main() -> ExitCode {
         Command::Down(options) => down::run(&options).await,
         Command::Seed(options) => seed::run(&options).await,
         Command::Status(options) => status::run(&options).await,
+        Command::Faults(options) => faults::run(&options).await,
+        Command::Counters(options) => counters::run(&options).await,
         Command::DeadLetters(options) => dead_letters::run(&options).await,
     };
     match outcome {

@@ -9,11 +9,13 @@ use std::{
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::emulator::Emulator;
+
 /// The option that every command on a local stack takes.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct StateDir {
     /// Folder of the stack's state; another one is another stack, beside the first
-    #[arg(long, default_value = ".florin", env = "FLORIN_STATE_DIR")]
+    #[arg(long, default_value = ".florin", env = "FLORIN_STATE_DIR", global = true)]
     pub(crate) state_dir: PathBuf,
 }
 
@@ -44,6 +46,15 @@ impl Place {
         Ok(Self { root, state: state.canonicalize()? })
     }
 
+    /// How to call a script for this stack.
+    pub(crate) fn script(&self, name: &str) -> String {
+        if self.state == self.root.join(".florin") {
+            format!("./scripts/{name}")
+        } else {
+            format!("./scripts/{name} --state-dir {}", self.state.display())
+        }
+    }
+
     /// What a shell reads to talk to the stack.
     pub(crate) fn local_env(&self) -> PathBuf {
         self.state.join("local.env")
@@ -64,9 +75,14 @@ impl Place {
         self.state.join("tmp")
     }
 
-    /// What `--keep` keeps.
-    pub(crate) fn kept(&self) -> PathBuf {
-        self.state.join("kept")
+    /// What the host writes once everything answers.
+    pub(crate) fn ready_file(&self) -> PathBuf {
+        self.state.join("ready.json")
+    }
+
+    /// What stays from run to run: data and the keys that belong to it, apart for each emulator.
+    pub(crate) fn data(&self, emulator: &Emulator) -> PathBuf {
+        self.state.join("data").join(emulator.folder())
     }
 
     /// Tools from PyPI, shared by all stacks of the project.

@@ -15,7 +15,8 @@ use serde::{Deserialize, Serialize};
 use crate::{
     local_env::LocalEnv,
     place::{Place, StateDir},
-    stack::{self, Settings, random_key},
+    settings::{Settings, random_key},
+    stack,
 };
 
 /// The generation of a new endpoint's signing secret.
@@ -86,15 +87,17 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// Writes the two merchants of a new stack; what a kept stack has already stays as it is.
-pub(crate) async fn first_merchants(env: &LocalEnv, settings: &Settings) -> Result<()> {
+/// Writes the two merchants of a new stack and says how many were missing; kept data has them already.
+pub(crate) async fn first_merchants(env: &LocalEnv, settings: &Settings) -> Result<usize> {
     let table = merchants(env).await?;
+    let mut written = 0;
     for merchant in &settings.merchants {
         if table.merchant(&merchant.id.parse()?).await?.is_none() {
             merchant.write(&table, &settings.root_key).await?;
+            written += 1;
         }
     }
-    Ok(())
+    Ok(written)
 }
 
 /// A merchant and its first key, in clear: what a person who tries Florin needs.

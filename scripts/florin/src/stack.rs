@@ -1,27 +1,20 @@
-//! The stack: its settings, its deployment through CloudFormation, and how to reach it.
+//! The stack: what it is given, and how to reach it.
 
 use std::{
     collections::BTreeMap,
-    io::ErrorKind,
-    path::Path,
-    process::Stdio,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::Credentials;
-use florin_platform::random;
-use serde::{Deserialize, Serialize};
-use serde_json::json;
-use tokio::{io::AsyncWriteExt, process::Command};
 
 use crate::{
-    emulator::{self, http_client},
-    functions::Binaries,
-    local_env::{LocalEnv, replace_file},
+    emulator::{self, Emulator},
+    local_env::LocalEnv,
     place::Place,
-    seed::SeededMerchant,
+    process,
+    settings::Settings,
 };
 
 /// The local stack's name.
@@ -37,108 +30,39 @@ const CONSUMER_CONCURRENCY: &str = "5";
 /// Until everything must have answered once.
 const READY_TIMEOUT_S: u64 = 60;
 /// Between two tries.
-const READY_EVERY_MS: u64 = 200;
-/// Characters of a key behind its prefix: 160 bits.
-const KEY_CHARACTERS: usize = 32;
-
-/// What the stack's keys and merchants are; kept beside its data, since the data is unreadable without.
-#[derive(Debug, Serialize, Deserialize)]
-pub(crate) struct Settings {
-    /// From it API-key hashes and signing secrets are derived.
-    pub(crate) root_key: String,
-    /// What the gateway simulator accepts.
-    pub(crate) gateway_key: String,
-    /// The seeded merchant, and the second one for isolation checks.
-    pub(crate) merchants: [SeededMerchant; 2],
-}
-
-impl Settings {
-    fn random() -> Self {
-        Self {
-            root_key: format!("{}{}", random::hex128(), random::hex128()),
-            gateway_key: random_key(),
-            merchants: [SeededMerchant::random("First Test Shop"), SeededMerchant::random("Second Test Shop")],
-        }
-    }
-
-    /// New settings, or with `--keep` those that belong to the kept data.
-    pub(crate) fn prepare(place: &Place, keep: bool) -> Result<Self> {
-        if !keep {
-            return Ok(Self::random());
-        }
-        let path = place.kept().join("settings.json");
-        match std::fs::read(&path) {
-            Ok(text) => serde_json::from_slice(&text).with_context(|| format!("{} is damaged", path.display())),
-            Err(error) if error.kind() == ErrorKind::NotFound => {
-                std::fs::create_dir_all(place.kept())?;
-                let settings = Self::random();
-                replace_file(&path, &serde_json::to_vec(&settings)?)?;
-                Ok(settings)
-            }
-            Err(error) => Err(error).with_context(|| format!("cannot read {}", path.display())),
-        }
-    }
-}
-
-/// `sk_test_` and characters from the operating system's randomness.
-pub(crate) fn random_key() -> String {
-    const ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
-    let characters = random::bytes::<KEY_CHARACTERS>();
-    let body = characters.iter().filter_map(|byte| ALPHABET.get(usize::from(byte % 32)).copied().map(char::from));
-    format!("sk_test_{}", body.collect::<String>())
-}
+const READY_EVERY_MS: u64 = 50;
+/// One request to the stack.
+const REQUEST_TIMEOUT_S: u64 = 20;
 
 /// The stack's outputs by name.
 pub(crate) type Outputs = BTreeMap<String, String>;
 
-/// Deploys `template.yaml` by `localstack/deploy.py`. Secrets go by standard input, where no process list shows them.
-pub(crate) async fn deploy(
-    place: &Place,
-    python: &Path,
-    port: u16,
-    settings: &Settings,
-    binaries: &Binaries,
-) -> Result<Outputs> {
-    let endpoint = emulator::endpoint(port);
+/// The template's parameters by name.
+pub(crate) type Parameters = BTreeMap<String, String>;
+
+/// What a local run sets of the template's parameters.
+pub(crate) fn parameters(settings: &Settings, endpoint: &str) -> Parameters {
     let architecture = if cfg!(target_arch = "aarch64") { "arm64" } else { "x86_64" };
-    let request = json!({
-        "endpoint": endpoint,
-        "region": REGION,
-        "stack_name": STACK_NAME,
-        "template": place.root.join("template.yaml"),
-        "binaries": binaries,
-        "parameters": {
-            "Architecture": architecture,
-            "FlorinMode": "test",
-            "RootKey": settings.root_key,
-            "GatewayApiKey": settings.gateway_key,
-            "WebhookAllowLoopback": "true",
-            "ApiUrlPrefix": format!("{endpoint}/_aws/execute-api/"),
-            "ConsumerConcurrency": CONSUMER_CONCURRENCY,
-            "RetainData": "false",
-        },
-    });
-    let mut child = Command::new(python)
-        .arg(place.root.join("localstack/deploy.py"))
-        .envs([("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID), ("AWS_SECRET_ACCESS_KEY", SECRET_ACCESS_KEY)])
-        .envs([("AWS_CONFIG_FILE", "/dev/null"), ("NO_PROXY", "127.0.0.1")])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .context("cannot run localstack/deploy.py")?;
-    let mut input = child.stdin.take().context("the deployment takes no input")?;
-    input.write_all(request.to_string().as_bytes()).await?;
-    drop(input);
-    let output = child.wait_with_output().await?;
-    if !output.status.success() {
-        bail!("the deployment failed; more is in {}", place.emulator_log().display());
-    }
-    serde_json::from_slice(&output.stdout).context("the deployment gave no outputs")
+    let parameters = [
+        ("Architecture", architecture),
+        ("FlorinMode", "test"),
+        ("RootKey", &settings.root_key),
+        ("GatewayApiKey", &settings.gateway_key),
+        ("WebhookAllowLoopback", "true"),
+        ("ApiUrlPrefix", &format!("{endpoint}/_aws/execute-api/")),
+        ("ConsumerConcurrency", CONSUMER_CONCURRENCY),
+        ("RetainData", "false"),
+    ];
+    parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into()
 }
 
 /// Everything that a client, a test or a script needs to know.
-pub(crate) fn local_env(outputs: &Outputs, settings: &Settings, port: u16, pid: i32) -> Result<LocalEnv> {
+pub(crate) fn local_env(
+    outputs: &Outputs,
+    settings: &Settings,
+    emulator: &Emulator,
+    endpoint: &str,
+) -> Result<LocalEnv> {
     let output = |name: &str| outputs.get(name).with_context(|| format!("the stack has no output {name}"));
     let [first, second] = &settings.merchants;
     let mut env = LocalEnv::default();
@@ -151,7 +75,7 @@ pub(crate) fn local_env(outputs: &Outputs, settings: &Settings, port: u16, pid: 
     env.set("FLORIN_GATEWAY_URL", output("GatewayUrl")?);
     env.set("FLORIN_GATEWAY_KEY", &settings.gateway_key);
     env.set("FLORIN_ROOT_KEY", &settings.root_key);
-    env.set("AWS_ENDPOINT_URL", emulator::endpoint(port));
+    env.set("AWS_ENDPOINT_URL", endpoint);
     env.set("AWS_REGION", REGION);
     env.set("AWS_DEFAULT_REGION", REGION);
     env.set("AWS_ACCESS_KEY_ID", ACCESS_KEY_ID);
@@ -167,7 +91,7 @@ pub(crate) fn local_env(outputs: &Outputs, settings: &Settings, port: u16, pid: 
         let name = output(&format!("{table}TableName"))?;
         env.set(&format!("FLORIN_{}_TABLE", table.to_uppercase()), name);
     }
-    env.set("FLORIN_EMULATOR_PID", pid.to_string());
+    env.set(emulator::VARIABLE, emulator.name());
     Ok(env)
 }
 
@@ -242,10 +166,25 @@ async fn await_success(url: &str, key: Option<&str>) -> Result<()> {
     }
 }
 
-/// What `local.env` says of a stack that runs.
+/// Whether an emulator answers there; one that nobody can ask for its health does if it answers anything.
+pub(crate) async fn answers(emulator: &Emulator, endpoint: &str) -> bool {
+    let Ok(client) = http_client() else { return false };
+    let answer = client.get(format!("{endpoint}{}", emulator.health().unwrap_or("/"))).send().await;
+    answer.is_ok_and(|answer| emulator.health().is_none() || answer.status().is_success())
+}
+
+/// A client for addresses on this machine: no proxy of the caller's comes between.
+pub(crate) fn http_client() -> Result<reqwest::Client> {
+    Ok(reqwest::Client::builder().no_proxy().timeout(Duration::from_secs(REQUEST_TIMEOUT_S)).build()?)
+}
+
+/// What `local.env` says of a stack that this tool started and that runs.
 pub(crate) async fn running(place: &Place) -> Result<Option<LocalEnv>> {
     let Some(env) = LocalEnv::read(&place.local_env())? else { return Ok(None) };
-    let answers = emulator::running(place).is_some() && emulator::answers(env.required("AWS_ENDPOINT_URL")?).await;
+    if process::running(place).is_none() {
+        return Ok(None);
+    }
+    let answers = answers(&Emulator::of(&env)?, env.required("AWS_ENDPOINT_URL")?).await;
     Ok(answers.then_some(env))
 }
 

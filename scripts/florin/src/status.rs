@@ -5,8 +5,12 @@ use aws_sdk_sqs::{Client, types::QueueAttributeName};
 use clap::Args;
 
 use crate::{
+    control::Control,
+    counters::Counters,
+    emulator::Emulator,
     place::{Place, StateDir},
     stack::{self, CONSUMERS},
+    table,
 };
 
 /// What `florin status` takes.
@@ -21,19 +25,24 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let place = Place::find(&options.state)?;
     let env = stack::described(&place)?;
     let queues = Client::new(&stack::sdk(&env).await?);
-    say!("API  {}", env.required("FLORIN_API_URL")?);
+    let emulator = Emulator::of(&env)?;
+    say!("API  {}  (on {emulator})", env.required("FLORIN_API_URL")?);
     say!("");
-    say!("{:<12} {:>8} {:>10} {:>8} {:>13}", "queue", "waiting", "in flight", "delayed", "dead letters");
+    let mut rows = Vec::new();
     for consumer in CONSUMERS {
-        let depth = depth(&queues, env.required(&consumer.queue_variable())?).await?;
-        let dead = self::depth(&queues, env.required(&consumer.dead_letters_variable())?).await?;
-        let [waiting, in_flight, delayed] = &depth;
-        let [dead, ..] = &dead;
-        say!("{:<12} {waiting:>8} {in_flight:>10} {delayed:>8} {dead:>13}", consumer.name);
+        let [waiting, in_flight, delayed] = depth(&queues, env.required(&consumer.queue_variable())?).await?;
+        let [dead, ..] = depth(&queues, env.required(&consumer.dead_letters_variable())?).await?;
+        rows.push(vec![consumer.name.to_owned(), waiting, in_flight, delayed, dead]);
     }
+    let headings = ["queue", "waiting", "in flight", "delayed", "dead letters"];
+    table::lines(&headings, 1, &rows).iter().for_each(|line| say!("{line}"));
     let [undelivered, ..] = depth(&queues, env.required("FLORIN_UNDELIVERED_EVENTS_URL")?).await?;
     say!("");
     say!("events that no queue took: {undelivered}");
+    if emulator == Emulator::Host {
+        say!("");
+        Counters::of(&Control::of(&env)?).await?.lines(false).iter().for_each(|line| say!("{line}"));
+    }
     Ok(())
 }
 

@@ -18,26 +18,30 @@ use aws_sdk_dynamodb::{Client, types::KeysAndAttributes};
 
 use crate::attributes::Item;
 
-/// Reads up to 100 items at once, consistently. DynamoDB may leave some out under load; they are asked for again, a few
-/// times.
-pub(crate) async fn batch_get(
-    client: &Client,
-    table: &str,
-    keys: Vec<Item>,
-    tries: usize,
-) -> Result<Vec<Item>, StoreError> {
-    let mut wanted = keys;
+/// Keys of one `BatchGetItem`, at most: DynamoDB's limit.
+const BATCH_GET_ITEMS_MAX: usize = 100;
+/// Under load DynamoDB leaves keys out; they are asked for so often in all.
+const BATCH_GET_TRIES_MAX: usize = 5;
+
+/// Reads the items of these keys, each named once, consistently. Keys without an item are left out.
+pub(crate) async fn batch_get(client: &Client, table: &str, keys: &[Item]) -> Result<Vec<Item>, StoreError> {
     let mut found = Vec::new();
-    for _ in 0..tries {
-        if wanted.is_empty() {
-            return Ok(found);
+    for chunk in keys.chunks(BATCH_GET_ITEMS_MAX) {
+        let mut wanted = chunk.to_vec();
+        for _ in 0..BATCH_GET_TRIES_MAX {
+            let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
+            let request = request.map_err(|_| StoreError::Refused("no keys".to_owned()))?;
+            let output = client.batch_get_item().request_items(table, request).send().await?;
+            found.extend(output.responses.unwrap_or_default().remove(table).unwrap_or_default());
+            let left = output.unprocessed_keys.unwrap_or_default().remove(table);
+            wanted = left.map(|left| left.keys).unwrap_or_default();
+            if wanted.is_empty() {
+                break;
+            }
         }
-        let request = KeysAndAttributes::builder().set_keys(Some(wanted)).consistent_read(true).build();
-        let request = request.map_err(|_| StoreError::Refused("no keys".to_owned()))?;
-        let output = client.batch_get_item().request_items(table, request).send().await?;
-        found.extend(output.responses.unwrap_or_default().remove(table).unwrap_or_default());
-        let left = output.unprocessed_keys.unwrap_or_default().remove(table);
-        wanted = left.map(|left| left.keys).unwrap_or_default();
+        if !wanted.is_empty() {
+            return Err(StoreError::Unavailable("throttled".to_owned()));
+        }
     }
-    if wanted.is_empty() { Ok(found) } else { Err(StoreError::Unavailable("throttled".to_owned())) }
+    Ok(found)
 }

@@ -49,8 +49,6 @@ pub const DUE_AFTER_MS: i64 = 60_000;
 pub const PAGE_ITEMS_MAX: usize = 100;
 /// Index pages read for one page of a filtered list; then the page ends early, with a cursor.
 pub const INDEX_PAGES_MAX: usize = 10;
-/// Repeats for keys that a batch read left out because it was throttled.
-const BATCH_GET_TRIES_MAX: usize = 5;
 
 /// The payments table.
 #[derive(Debug, Clone)]
@@ -309,16 +307,11 @@ impl Payments {
     }
 
     async fn batch_get(&self, places: &[Place]) -> Result<HashMap<PaymentId, Payment>, StoreError> {
-        let ids: Vec<&PaymentId> = places.iter().map(|place| &place.id).collect();
-        let mut found = HashMap::new();
-        for chunk in ids.chunks(PAGE_ITEMS_MAX) {
-            let keys: Vec<Item> = chunk.iter().map(|id| Item::from([("pk".to_owned(), text(id.as_str()))])).collect();
-            for item in crate::batch_get(&self.client, &self.table, keys, BATCH_GET_TRIES_MAX).await? {
-                let payment = from_item(&item)?;
-                found.insert(payment.id.clone(), payment);
-            }
-        }
-        Ok(found)
+        let key = |place: &Place| Item::from([("pk".to_owned(), text(place.id.as_str()))]);
+        let keys: Vec<Item> = places.iter().map(key).collect();
+        let items = crate::batch_get(&self.client, &self.table, &keys).await?;
+        let payments = items.iter().map(from_item).map(|payment| payment.map(|payment| (payment.id.clone(), payment)));
+        payments.collect()
     }
 
     /// Open payments that somebody should have looked at by `now`, oldest first, at most `limit` of one shard.
@@ -335,10 +328,7 @@ impl Payments {
         let items = query.send().await?.items.unwrap_or_default();
         let keys = items.iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
         let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
-        if keys.is_empty() {
-            return Ok(Vec::new());
-        }
-        let items = crate::batch_get(&self.client, &self.table, keys, BATCH_GET_TRIES_MAX).await?;
+        let items = crate::batch_get(&self.client, &self.table, &keys).await?;
         items.iter().map(from_item).collect()
     }
 

@@ -29,10 +29,6 @@ use crate::{
 
 /// For how long a delivery is kept, in seconds: 90 days.
 pub const DELIVERY_TTL_SECONDS: i64 = 90 * 24 * 60 * 60;
-/// Keys of one batch read.
-const BATCH_GET_ITEMS_MAX: usize = 100;
-/// Repeats for keys that a batch read left out because it was throttled.
-const BATCH_GET_TRIES_MAX: usize = 5;
 
 /// The webhooks table.
 #[derive(Debug, Clone)]
@@ -109,14 +105,8 @@ impl Webhooks {
             })
             .collect();
         let keys: Vec<Item> = keys.into_values().collect();
-        let mut found = HashMap::new();
-        for chunk in keys.chunks(BATCH_GET_ITEMS_MAX) {
-            for item in crate::batch_get(&self.client, &self.table, chunk.to_vec(), BATCH_GET_TRIES_MAX).await? {
-                let delivery = from_item(&item)?;
-                found.insert(delivery.id.clone(), delivery);
-            }
-        }
-        Ok(found)
+        let items = crate::batch_get(&self.client, &self.table, &keys).await?;
+        items.iter().map(from_item).map(|delivery| delivery.map(|delivery| (delivery.id.clone(), delivery))).collect()
     }
 
     /// Whether the table answers. Also warms the connection during init.

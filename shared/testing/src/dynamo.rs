@@ -46,12 +46,6 @@ impl Dynamo {
         meter.reset();
         Self { client, meter, endpoint }
     }
-
-    /// Another client of the same database, with a meter of its own.
-    pub async fn metered(&self) -> (Client, Meter) {
-        let meter = Meter::default();
-        (client(&self.endpoint, &meter).await, meter)
-    }
 }
 
 async fn client(endpoint: &str, meter: &Meter) -> Client {

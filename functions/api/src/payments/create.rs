@@ -34,6 +34,7 @@ use crate::{
 const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Payments cannot be scheduled yet: they are processed at once.
 const DELAY_SECONDS_MAX: i64 = 0;
+const CARD_NUMBER_IN_TEXT: &str = "This looks like a card number, which Florin refuses to store.";
 
 /// What is asked for, checked as far as it can be without the gateway.
 struct Request {
@@ -222,7 +223,7 @@ fn description(fields: &mut Fields) -> Option<String> {
 }
 
 fn card_number_in_text(fields: &mut Fields, name: &str) {
-    fields.wrong(name, "card_number_in_text", "This looks like a card number, which Florin refuses to store.");
+    fields.wrong(name, "card_number_in_text", CARD_NUMBER_IN_TEXT);
 }
 
 fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
@@ -252,10 +253,9 @@ fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
                 let detail = format!("A value of the metadata has at most {METADATA_VALUE_CHARACTERS_MAX} characters.");
                 Some(("metadata_value_too_long", detail))
             }
-            Value::String(text) if contains_card_number(text) => Some((
-                "card_number_in_text",
-                "This looks like a card number, which Florin refuses to store.".to_owned(),
-            )),
+            Value::String(text) if contains_card_number(text) => {
+                Some(("card_number_in_text", CARD_NUMBER_IN_TEXT.to_owned()))
+            }
             Value::String(_) => None,
             _ => Some(("metadata_value_invalid", "A value of the metadata is a string.".to_owned())),
         };

@@ -42,7 +42,7 @@ fn listing(uri: &Uri) -> Result<Listing, Problem> {
     let created_from = parameters.moment("created_from", "created_from_invalid").unwrap_or(Timestamp::MIN);
     let created_to = parameters.moment("created_to", "created_to_invalid").unwrap_or(Timestamp::MAX);
     if created_from > created_to {
-        parameters.refuse("created_from", "range_invalid", "created_from is not after created_to.");
+        parameters.wrong("created_from", "range_invalid", "created_from is not after created_to.");
     }
     parameters.finish()?;
     Ok(Listing { limit: limit.unwrap_or(LIMIT_DEFAULT), after, status, currency, created_from, created_to })

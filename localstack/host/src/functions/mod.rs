@@ -1,8 +1,51 @@
 //! Functions as processes of this machine, through a real Runtime API.
+//!
+//! | file | what it knows |
+//! |---|---|
+//! | `runtime_api.rs` | the HTTP server that runtimes talk to |
+//! | `environment.rs` | one process from its start to its end, one event at a time |
+//! | `process.rs` | what a process is given and may use |
+//! | `pool.rs` | the environments of one function |
+//! | `deploy.rs` | what changes from one template to the next |
+//! | `mappings` | queues that feed functions |
+//! | `schedules` | the clock, and asynchronous invocation with its retries |
+//! | `log.rs`, `usage.rs`, `failure.rs`, `ids.rs` | what is written about all that |
 
-use std::{path::PathBuf, sync::Arc};
+mod deploy;
+mod environment;
+mod failure;
+mod ids;
+mod log;
+mod mappings;
+mod pool;
+mod process;
+mod runtime_api;
+mod schedules;
+#[cfg(test)]
+mod tests;
+mod usage;
 
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use axum::body::Bytes;
+use futures::future::BoxFuture;
+use serde_json::json;
+
+use self::{
+    deploy::Tasks,
+    log::Log,
+    mappings::{Source, Target},
+    pool::{Job, Pool, Shared},
+    runtime_api::RuntimeApi,
+};
 use crate::{counters::Counters, model, sqs::Queues};
+
+/// Bytes of the largest event and of the largest answer: 6 MB and 100 bytes, as in Lambda's own messages.
+const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
 
 /// How functions run; the same for all of them.
 #[derive(Debug, Clone)]
@@ -23,7 +66,10 @@ pub struct Options {
 
 /// All functions, their processes, mappings and schedules. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Functions {}
+pub struct Functions {
+    pools: Arc<Pools>,
+    tasks: Arc<tokio::sync::Mutex<Tasks>>,
+}
 
 /// Why an invocation gave no answer of the function's own.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -40,14 +86,38 @@ pub enum InvokeError {
     Function(serde_json::Value),
 }
 
+/// The functions that are deployed, by logical id.
+pub(crate) struct Pools {
+    shared: Arc<Shared>,
+    deployed: Mutex<BTreeMap<String, Arc<Pool>>>,
+}
+
+impl std::fmt::Debug for Pools {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Pools").field(&self.deployed).finish()
+    }
+}
+
 impl Functions {
     /// Starts the Runtime API on a port of its own.
     ///
     /// # Errors
     /// When no port can be had.
     pub async fn start(options: Options, queues: Queues, counters: Arc<Counters>) -> anyhow::Result<Self> {
-        let _ = (options, queues, counters);
-        anyhow::bail!("not written yet")
+        let log = Log::stdout(options.colour);
+        Self::start_with(options, Arc::new(queues), counters, log).await
+    }
+
+    async fn start_with(
+        options: Options,
+        source: Arc<dyn Source>,
+        counters: Arc<Counters>,
+        log: Log,
+    ) -> anyhow::Result<Self> {
+        let runtime_api = RuntimeApi::start().await?;
+        let shared = Arc::new(Shared { options, runtime_api, counters, log: Arc::new(log) });
+        let pools = Arc::new(Pools { shared, deployed: Mutex::default() });
+        Ok(Self { pools, tasks: Arc::new(tokio::sync::Mutex::new(Tasks::new(source))) })
     }
 
     /// Deploys the stack's functions, mappings and schedules. What is unchanged goes on undisturbed; a function whose
@@ -55,35 +125,84 @@ impl Functions {
     /// `binary` finds the file of a cargo binary by its name.
     ///
     /// # Errors
-    /// A binary that is missing, by name.
+    /// A binary that is missing, by name; a schedule or a mapping that this host cannot run. Nothing is changed then.
     pub async fn deploy(
         &self,
         stack: &model::Stack,
         binary: &(dyn Fn(&str) -> PathBuf + Send + Sync),
     ) -> anyhow::Result<()> {
-        let _ = (stack, binary);
-        Ok(())
+        self.tasks.lock().await.deploy(&self.pools, stack, binary).await
     }
 
-    /// Invokes a function by its logical id and waits for its answer.
+    /// Invokes a function by its logical id and waits for its answer. An event above 6 MB is answered with a
+    /// `RequestEntityTooLargeException`.
     ///
     /// # Errors
     /// See [`InvokeError`].
     pub async fn invoke(&self, function: &str, payload: Vec<u8>) -> Result<Vec<u8>, InvokeError> {
-        let _ = (function, payload);
-        Ok(Vec::new())
+        self.pools.invoke(function, payload.into()).await.map(Vec::from)
     }
 
     /// Starts an environment of each function ahead of its first invocation, so that the first is warm.
-    pub fn warm_up(&self) {}
+    pub fn warm_up(&self) {
+        locked(&self.pools.deployed).values().for_each(Pool::warm_up);
+    }
 
     /// Kills (SIGKILL) the environment that signs its calls with this access key id, as a fault rule asks.
     /// Returns whether there was one.
+    #[must_use]
     pub fn kill_environment(&self, access_key_id: &str) -> bool {
-        let _ = access_key_id;
-        false
+        self.pools.shared.runtime_api.kill(access_key_id)
     }
 
     /// Lets no invocation begin any more, waits for those at work up to their time-outs, ends every process.
-    pub async fn stop(&self) {}
+    pub async fn stop(&self) {
+        self.tasks.lock().await.stop().await;
+        let pools = std::mem::take(&mut *locked(&self.pools.deployed));
+        pools.values().for_each(|pool| pool.retire());
+        for pool in pools.values() {
+            pool.all_ended().await;
+        }
+        self.pools.shared.runtime_api.stop();
+    }
+}
+
+impl Pools {
+    fn find(&self, function: &str) -> Option<Arc<Pool>> {
+        locked(&self.deployed).get(function).cloned()
+    }
+
+    /// Invokes a function by its logical id.
+    pub(crate) async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
+        if payload.len() > PAYLOAD_BYTES_MAX {
+            let message = format!("{} byte payload is too large for the Invoke operation", payload.len());
+            let error = json!({ "errorType": "RequestEntityTooLargeException", "errorMessage": message });
+            return Err(InvokeError::Function(error));
+        }
+        let (mut job, answer) = Job::new(payload);
+        loop {
+            let pool = self.find(function).ok_or_else(|| InvokeError::Unknown(function.to_owned()))?;
+            match pool.submit(job) {
+                Ok(()) => break,
+                // It was replaced just now.
+                Err(back) => job = back,
+            }
+            tokio::task::yield_now().await;
+        }
+        answer.await.unwrap_or_else(|_| {
+            let error = json!({ "errorType": "ServiceException", "errorMessage": "the host is stopping" });
+            Err(InvokeError::Function(error))
+        })
+    }
+}
+
+impl Target for Pools {
+    fn invoke<'a>(&'a self, function: &'a str, payload: Bytes) -> BoxFuture<'a, Result<Bytes, InvokeError>> {
+        Box::pin(Self::invoke(self, function, payload))
+    }
+}
+
+/// The content of a lock. Nothing panics while it holds one; if it did, the content would be as good as before.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,14 +1,71 @@
 //! Queues: state in memory, every change on disk before it is answered.
 
-use std::{collections::BTreeMap, path::Path, time::Duration};
+//!
+//! `wire` and `batch` read calls, `engine` holds the state, `store` keeps it. Standard queues only.
 
+mod attributes;
+mod batch;
+mod engine;
+mod errors;
+mod fields;
+mod handle;
+mod manage;
+mod message;
+mod moves;
+mod queue;
+mod rows;
+mod settings;
+mod store;
+mod waiters;
+mod wire;
+mod wire_message;
+
+#[cfg(test)]
+mod tests;
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak},
+    thread,
+    time::Duration,
+};
+
+use anyhow::Context as _;
 use serde_json::Value;
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout_at},
+};
 
-use crate::{deliveries::DeliveryFaults, error::ServiceError, model};
+use self::{
+    engine::{Attempt, Receive, State},
+    moves::Status,
+    settings::milliseconds,
+    store::Writer,
+};
+use crate::{
+    clock::now_ms,
+    deliveries::{DeliveryFault, DeliveryFaults},
+    error::ServiceError,
+    model,
+};
+
+/// Messages of one receive in process: the largest batch that a mapping can have. A call receives at most 10.
+const RECEIVE_MESSAGES_MAX: usize = 10_000;
 
 /// All queues. Clones share them.
 #[derive(Debug, Clone)]
-pub struct Queues {}
+pub struct Queues(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    place: model::Place,
+    /// `None` until a rule is set, so that nothing is asked before.
+    faults: RwLock<Option<DeliveryFaults>>,
+    state: Mutex<State>,
+    writer: Writer,
+}
 
 /// A message to send.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -82,46 +139,58 @@ pub struct Counts {
 }
 
 impl Queues {
-    /// Opens the queues kept at `path`, or begins with none.
+    /// Opens the queues kept at `path`, or begins with none. Move tasks that were running go on.
     ///
     /// # Errors
-    /// When the file cannot be read or written.
+    /// When the file cannot be read or written, or another process has it.
     pub fn open(path: &Path, place: model::Place) -> anyhow::Result<Self> {
-        let _ = (path, place);
-        anyhow::bail!("not written yet")
+        let connection = store::open(path)?;
+        let kept = rows::load(&connection).with_context(|| format!("cannot read {}", path.display()))?;
+        let state = State::new(place.clone(), kept, now_ms());
+        let running = state.moves.iter().filter(|task| task.status == Status::Running);
+        let running: Vec<u64> = running.map(|task| task.id).collect();
+        let writer = Writer::start(connection)?;
+        let queues = Self(Arc::new(Shared { place, faults: RwLock::default(), state: Mutex::new(state), writer }));
+        for id in running {
+            queues.drive_move(id)?;
+        }
+        Ok(queues)
     }
 
-    /// Asks `faults` before each receive from now on.
+    /// Asks `faults` before each receive from now on. It is not asked under a lock.
     pub fn set_delivery_faults(&self, faults: DeliveryFaults) {
-        let _ = faults;
+        *self.0.faults.write().unwrap_or_else(PoisonError::into_inner) = Some(faults);
     }
 
-    /// Creates the queue, or gives it these settings and keeps its messages.
+    /// Creates the queue, or gives it these settings and keeps its messages. A dead-letter queue may be declared after
+    /// the queues that use it.
     ///
     /// # Errors
     /// When its redrive policy names a queue that does not allow it.
     pub async fn declare(&self, queue: &model::Queue) -> Result<(), ServiceError> {
-        let _ = queue;
-        Ok(())
+        self.commit(|state, now_ms| state.declare(queue, now_ms)).await
     }
 
-    /// The names of all queues.
+    /// The names of all queues, in order.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        Vec::new()
+        self.lock().queues.keys().cloned().collect()
     }
 
     /// Sends each message to the queue with the name beside it: all of them or, after a crash, none. Used by topics.
-    /// A queue that does not exist is an error and nothing is sent.
+    /// A queue that does not exist is an error and nothing is sent. Answers their ids, in order.
     ///
     /// # Errors
     /// The queue's refusal.
     pub async fn send_all(&self, messages: Vec<(String, NewMessage)>) -> Result<Vec<String>, ServiceError> {
-        let _ = messages;
-        Ok(Vec::new())
+        self.commit(|state, now_ms| state.send_all(messages, now_ms)).await
     }
 
-    /// Waits up to `wait` for up to `max` messages, which then stay hidden for `visibility` or the queue's own time.
+    /// Waits up to `wait` for up to `max` messages (10,000 at most), which then stay hidden for `visibility` or the
+    /// queue's own time. Who waits longest is served first.
+    ///
+    /// The future may be dropped at any time: it marks messages as received only when it is about to answer. While it
+    /// is kept it has to be polled, because messages may wait for it.
     ///
     /// # Errors
     /// The queue's refusal.
@@ -132,17 +201,61 @@ impl Queues {
         wait: Duration,
         visibility: Option<Duration>,
     ) -> Result<Vec<Received>, ServiceError> {
-        let _ = (queue, max, wait, visibility);
-        Ok(Vec::new())
+        let deadline = Instant::now() + wait;
+        let has_faults = self.0.faults.read().unwrap_or_else(PoisonError::into_inner).is_some();
+        let mut fault = (!has_faults).then(DeliveryFault::default);
+        let mut line: Option<PlaceInLine<'_>> = None;
+        loop {
+            let request = Receive {
+                queue,
+                max: max.clamp(1, RECEIVE_MESSAGES_MAX),
+                visibility_ms: visibility.map(milliseconds),
+                fault,
+                ticket: line.as_ref().map(|line| line.ticket),
+                waits: Instant::now() < deadline,
+                is_short: wait.is_zero(),
+            };
+            match self.act(|state, now_ms| state.receive(request, now_ms))? {
+                Attempt::Taken(taken) => {
+                    return Ok(taken.into_iter().map(message::Taken::into_received).collect());
+                }
+                Attempt::AskFaults => fault = Some(self.ask_faults(queue)),
+                Attempt::Wait { join, until_ms } => {
+                    if let Some((ticket, wake)) = join {
+                        line = Some(PlaceInLine { queues: self, queue, ticket, wake });
+                    }
+                    let until = until_ms.map(|until_ms| {
+                        // At least the timer's own precision, or a message that is due this very millisecond would
+                        // be looked for in a loop.
+                        Instant::now() + Duration::from_millis(until_ms.saturating_sub(now_ms()).max(1))
+                    });
+                    if let Some(line) = &line
+                        && timeout_at(until.map_or(deadline, |until| until.min(deadline)), line.wake.notified())
+                            .await
+                            .is_err()
+                    {
+                        // Time to look again.
+                    }
+                }
+            }
+        }
     }
 
-    /// Deletes messages by their receipt handles.
+    fn ask_faults(&self, queue: &str) -> DeliveryFault {
+        let faults = self.0.faults.read().unwrap_or_else(PoisonError::into_inner).clone();
+        faults.map(|faults| (faults.0)(queue)).unwrap_or_default()
+    }
+
+    /// Deletes messages by their receipt handles: all of them or, if a handle is none of this queue's, none.
     ///
     /// # Errors
     /// The queue's refusal; a handle that is out of date is none.
     pub async fn delete(&self, queue: &str, receipt_handles: &[String]) -> Result<(), ServiceError> {
-        let _ = (queue, receipt_handles);
-        Ok(())
+        self.commit(|state, now_ms| {
+            let parsed = receipt_handles.iter().map(|text| state.handle(queue, text)).collect::<Result<Vec<_>, _>>()?;
+            parsed.into_iter().try_for_each(|handle| state.delete(queue, handle, now_ms))
+        })
+        .await
     }
 
     /// How many messages there are.
@@ -150,8 +263,10 @@ impl Queues {
     /// # Errors
     /// When there is no such queue.
     pub fn counts(&self, queue: &str) -> Result<Counts, ServiceError> {
-        let _ = queue;
-        Ok(Counts::default())
+        self.act(|state, now_ms| {
+            state.settle(queue, now_ms);
+            Ok(state.queue(queue)?.counts())
+        })
     }
 
     /// Answers one call of the JSON protocol: `operation` is what follows `AmazonSQS.` in `X-Amz-Target`.
@@ -159,10 +274,108 @@ impl Queues {
     /// # Errors
     /// The service's refusal, by its own name.
     pub async fn call(&self, operation: &str, input: Value) -> Result<Value, ServiceError> {
-        let _ = (operation, input);
-        Ok(Value::Null)
+        wire::call(self, operation, &input).await
     }
 
     /// Waits until everything that was changed is on disk; for an orderly end.
-    pub async fn flush(&self) {}
+    pub async fn flush(&self) {
+        if self.commit(|_, _| Ok(())).await.is_err() {
+            // Those whose changes cannot be written have been told.
+        }
+    }
+
+    fn place(&self) -> &model::Place {
+        &self.0.place
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reads the state.
+    fn look<T>(&self, look: impl FnOnce(&State) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        look(&self.lock())
+    }
+
+    /// Changes the state; what changes is written soon.
+    fn act<T>(&self, act: impl FnOnce(&mut State, u64) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        self.check_disk()?;
+        let mut state = self.lock();
+        let outcome = act(&mut state, now_ms());
+        let changes = state.take_changes();
+        self.0.writer.append(changes);
+        outcome
+    }
+
+    /// Changes the state and answers when that is on disk.
+    async fn commit<T>(&self, act: impl FnOnce(&mut State, u64) -> Result<T, ServiceError>) -> Result<T, ServiceError> {
+        self.check_disk()?;
+        let (outcome, written) = {
+            let mut state = self.lock();
+            let outcome = act(&mut state, now_ms());
+            let changes = state.take_changes();
+            // Also without a change of its own: what it saw may not be on disk yet, such as another caller's delete of
+            // the same message.
+            (outcome, self.0.writer.commit(changes))
+        };
+        let outcome = outcome?;
+        match written.await {
+            Ok(Ok(())) => Ok(outcome),
+            Ok(Err(reason)) => Err(not_written(&reason.0)),
+            Err(_) => Err(not_written("the writer has ended")),
+        }
+    }
+
+    /// After a failed write, memory is ahead of the disk: nothing is answered any more, so that nothing that a restart
+    /// would take back is believed.
+    fn check_disk(&self) -> Result<(), ServiceError> {
+        self.0.writer.broken().map_or(Ok(()), |reason| Err(not_written(&reason.0)))
+    }
+
+    /// Gives a move task a thread of its own until it ends.
+    fn drive_move(&self, id: u64) -> Result<(), ServiceError> {
+        let shared = Arc::downgrade(&self.0);
+        let spawned = thread::Builder::new().name("sqs-move".to_owned()).spawn(move || drive(&shared, id));
+        spawned.map(|_| ()).map_err(|error| ServiceError::internal(format!("no thread for the move task: {error}")))
+    }
+}
+
+fn not_written(reason: &str) -> ServiceError {
+    ServiceError::internal(format!("the queues cannot be written: {reason}"))
+}
+
+/// Takes the steps of a move task. Ends with the task, or with the queues.
+fn drive(shared: &Weak<Shared>, id: u64) {
+    while let Some(queues) = shared.upgrade().map(Queues) {
+        let (next_ms, written) = {
+            let mut state = queues.lock();
+            let next_ms = state.step_move(id, now_ms());
+            let changes = state.take_changes();
+            (next_ms, queues.0.writer.commit(changes))
+        };
+        // A step at a time, so that a task cannot fill the writer's channel.
+        let is_written = matches!(written.blocking_recv(), Ok(Ok(())));
+        let Some(next_ms) = next_ms.filter(|_| is_written) else { return };
+        drop(queues);
+        thread::park_timeout(Duration::from_millis(next_ms.saturating_sub(now_ms())));
+    }
+}
+
+/// A receiver's place among those who wait. Dropping it leaves what was kept for the receiver to the next.
+#[derive(Debug)]
+struct PlaceInLine<'a> {
+    queues: &'a Queues,
+    queue: &'a str,
+    ticket: u64,
+    wake: Arc<Notify>,
+}
+
+impl Drop for PlaceInLine<'_> {
+    fn drop(&mut self) {
+        let mut state = self.queues.lock();
+        if let Ok(queue) = state.queue_mut(self.queue) {
+            queue.waiters.leave(self.ticket);
+            queue.rouse();
+        }
+    }
 }

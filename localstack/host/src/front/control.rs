@@ -1,0 +1,75 @@
+//! The control address: health, counters, fault rules. Never what a function could mistake for AWS.
+
+use axum::body::Body;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Limited};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::{Front, wire};
+use crate::faults::Rule;
+
+/// Bytes of a rule.
+const RULE_BYTES_MAX: usize = 64 * 1024;
+
+/// Answers `/metrics` and `/_host/…`.
+pub(super) async fn answer(front: &Front, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
+    match (request.method().clone(), path.as_str()) {
+        (Method::GET, "/_host/health") => json(&json!({ "status": "ok", "account": crate::model::ACCOUNT_ID })),
+        (Method::GET, "/_host/counters") => json(&front.counters.snapshot(front.faults.fired())),
+        (Method::POST, "/_host/counters/reset") => {
+            front.counters.reset();
+            json(&json!({}))
+        }
+        (Method::GET, "/metrics") => metrics(front),
+        (Method::GET, "/_host/faults") => json(&json!({ "faults": front.faults.list() })),
+        (Method::POST, "/_host/faults") => add_fault(front, request).await,
+        (Method::DELETE, "/_host/faults") => json(&json!({ "cleared": front.faults.clear(None) })),
+        (Method::DELETE, path) => match path.strip_prefix("/_host/faults/").map(str::parse) {
+            Some(Ok(id)) if front.faults.clear(Some(id)) => json(&json!({ "cleared": true })),
+            _ => refuse(StatusCode::NOT_FOUND, "there is no such fault rule"),
+        },
+        _ => refuse(StatusCode::NOT_FOUND, "the control address has no such route"),
+    }
+}
+
+async fn add_fault(front: &Front, request: Request<Incoming>) -> Response<Body> {
+    let Ok(body) = Limited::new(request.into_body(), RULE_BYTES_MAX).collect().await else {
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "the rule is larger than 64 KiB");
+    };
+    let added = serde_json::from_slice::<Rule>(&body.to_bytes())
+        .map_err(|error| error.to_string())
+        .and_then(|rule| front.faults.add(rule));
+    match added {
+        Ok(id) => json(&json!({ "id": id })),
+        Err(error) => refuse(StatusCode::BAD_REQUEST, &error),
+    }
+}
+
+/// Counters, and how many messages each queue has.
+fn metrics(front: &Front) -> Response<Body> {
+    let mut text = front.counters.snapshot(front.faults.fired()).prometheus();
+    text.push_str("# HELP host_queue_messages Messages of a queue.\n# TYPE host_queue_messages gauge\n");
+    for name in front.queues.names() {
+        let Ok(counts) = front.queues.counts(&name) else { continue };
+        for (state, count) in
+            [("visible", counts.visible), ("in_flight", counts.in_flight), ("delayed", counts.delayed)]
+        {
+            // Names of queues need no escapes.
+            text.push_str(&format!("host_queue_messages{{queue=\"{name}\",state=\"{state}\"}} {count}\n"));
+        }
+    }
+    wire::plain(StatusCode::OK, &text)
+}
+
+fn json(value: &impl serde::Serialize) -> Response<Body> {
+    match serde_json::to_string(value) {
+        Ok(text) => wire::json_text(StatusCode::OK, text),
+        Err(error) => refuse(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()),
+    }
+}
+
+fn refuse(status: StatusCode, message: &str) -> Response<Body> {
+    wire::json_text(status, json!({ "error": message }).to_string())
+}
