@@ -1,8 +1,14 @@
 //! A function that does what its event says, for the tests of functions as processes.
 //!
-//! `{"do": "echo"}` and so on; an event of a queue fails the records whose body is `fail`. `INIT` in its environment says
-//! how its init ends.
-#![allow(clippy::unwrap_used, clippy::panic, clippy::print_stdout, reason = "it is there to fail")]
+//! `{"do": "echo"}` and so on; an event of a queue fails the records whose body is `fail`. `INIT` in its environment
+//! says how its init ends.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "it is there to fail"
+)]
 
 use std::{
     collections::BTreeMap,

@@ -101,8 +101,8 @@ impl Host {
         let rules = Arc::clone(&faults);
         queues.set_delivery_faults(DeliveryFaults(Arc::new(move |queue| rules.delivery(queue))));
         let topics = Topics::open(&options.data.join("topics.db"), place.clone(), queues.clone())?;
-        let functions = Functions::start(functions_options(&options, &place), queues.clone(), Arc::clone(&counters));
-        let functions = functions.await?;
+        let settings = functions_options(&options, &place);
+        let functions = Functions::start(settings, queues.clone(), Arc::clone(&counters), Arc::clone(&faults)).await?;
         let apis = HttpApis::new(place.clone(), functions.clone());
         let front = Arc::new(Front { dynamo, queues, topics, apis, functions, faults, counters });
         let (stop_serving, stopping) = watch::channel(false);

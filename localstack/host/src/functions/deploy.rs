@@ -1,4 +1,5 @@
-//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on undisturbed.
+//! What changes from one template to the next: functions, mappings and schedules that stay as they are go on
+//! undisturbed.
 
 use std::{
     collections::BTreeMap,
@@ -17,6 +18,7 @@ use super::{
     Pools, locked,
     mappings::{Poller, Settings, Source, Target},
     pool::Pool,
+    process::kill_leftovers,
     schedules::{Retries, Runner, When},
 };
 use crate::{model, sns::pattern};
@@ -107,7 +109,8 @@ impl Tasks {
             let folder = pools.shared.options.folder.join(&function.name);
             if let Some(binary) = binaries.get(id) {
                 let (from, folder) = (binary.path.clone(), folder.clone());
-                tokio::task::spawn_blocking(move || link(&from, &folder)).await??;
+                let is_first = !self.binaries.contains_key(id);
+                tokio::task::spawn_blocking(move || install(&from, &folder, is_first)).await??;
             }
             after.insert(id.clone(), Pool::new(Arc::clone(&pools.shared), function.clone(), folder, label));
         }
@@ -159,12 +162,15 @@ impl Tasks {
     }
 
     /// Ends all mappings and schedules, and waits for the last batches.
-    pub(crate) async fn stop(&mut self) {
+    pub(crate) async fn stop_mappings_and_schedules(&mut self) {
         let mappings = std::mem::take(&mut self.mappings).into_iter().map(|(_, task)| task);
         let schedules = std::mem::take(&mut self.schedules).into_iter().map(|(_, task)| task);
-        let mut ending = std::mem::take(&mut self.ending);
-        ending.extend(mappings.chain(schedules).map(Task::end));
-        join_all(ending).await;
+        join_all(mappings.chain(schedules).map(Task::end)).await;
+    }
+
+    /// Waits for what earlier templates left at work.
+    pub(crate) async fn earlier_have_ended(&mut self) {
+        join_all(std::mem::take(&mut self.ending)).await;
     }
 }
 
@@ -239,11 +245,18 @@ impl Binary {
     }
 }
 
-/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the folder
-/// is on another file system.
-fn link(binary: &Path, folder: &Path) -> anyhow::Result<()> {
+/// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the
+/// folder is on another file system. The first deployment of a host ends and removes what a killed host left.
+fn install(binary: &Path, folder: &Path, is_first: bool) -> anyhow::Result<()> {
     let bootstrap = folder.join("bootstrap");
+    let temporary = folder.join("tmp");
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
+    if is_first {
+        kill_leftovers(folder);
+    }
+    if is_first && temporary.exists() {
+        fs::remove_dir_all(&temporary).with_context(|| format!("{} cannot be removed", temporary.display()))?;
+    }
     if bootstrap.exists() {
         fs::remove_file(&bootstrap).with_context(|| format!("{} cannot be replaced", bootstrap.display()))?;
     }

@@ -18,7 +18,7 @@ use super::{
     InvokeError,
     failure::{self, Failure},
     log::Output,
-    pool::{Alive, Job, Parked, Pool, reply},
+    pool::{Alive, Job, Kill, Parked, Pool, reply},
     process::Process,
     runtime_api::{Event, Registration, Signal},
     usage::{Status, Usage, milliseconds, report},
@@ -197,8 +197,11 @@ impl Environment {
             trace: job.trace.clone(),
             payload: job.payload.clone(),
         };
+        if job.kill == Some(Kill::WithTheEvent) {
+            self.process.kill().await;
+        }
         // A process that died just now has closed its connection: the event never reached it.
-        if self.next.take().is_none_or(|next| next.send(event).is_err()) {
+        if self.next.take().is_none_or(|next| next.send(event).is_err()) && job.kill.is_none() {
             pool.resubmit(job);
             return None;
         }
@@ -209,13 +212,23 @@ impl Environment {
             () = &mut late => Err(Failure::TimedOut(limit)),
         };
         let duration = begun.elapsed();
+        let answered = match answered {
+            Ok(_) if job.kill.is_some() => Err(Failure::Exited("exited with error: signal: killed".to_owned())),
+            answered => answered,
+        };
         match answered {
             Ok(result) => {
                 self.output.drain();
                 self.account(pool, &job.request_id, duration, result.is_err(), Status::Answered);
-                let result = result.map_err(InvokeError::Function);
+                let asked = timeout(Duration::from_millis(NEXT_GRACE_MS), self.next_request()).await;
+                // It is back before the caller has its answer, so that the caller's next event finds it.
+                let next = matches!(asked, Ok(Ok(()))).then(|| pool.park(self.registration.id));
+                reply(job, result.map_err(InvokeError::Function));
+                if next.is_some() || asked.is_ok() {
+                    return next;
+                }
                 tokio::select! {
-                    next = self.finish(pool, job, result) => next,
+                    asked = self.next_request() => asked.is_ok().then(|| pool.park(self.registration.id)),
                     () = &mut late => None,
                 }
             }
@@ -244,24 +257,7 @@ impl Environment {
         }
     }
 
-    /// Waits until the process asks for its next event. It is back before the caller has its answer, so that the
-    /// caller's next event finds it; but no caller waits long for that.
-    async fn finish(&mut self, pool: &Pool, job: Job, result: Result<Bytes, InvokeError>) -> Option<Parked> {
-        let grace = Duration::from_millis(NEXT_GRACE_MS);
-        match timeout(grace, self.next_request()).await {
-            Ok(next) => {
-                let next = next.is_ok().then(|| pool.park(self.registration.id));
-                reply(job, result);
-                next
-            }
-            Err(_) => {
-                reply(job, result);
-                let next = self.next_request().await;
-                next.is_ok().then(|| pool.park(self.registration.id))
-            }
-        }
-    }
-
+    /// Waits until the process asks for its next event.
     async fn next_request(&mut self) -> Result<(), Failure> {
         loop {
             match self.hear().await? {

@@ -28,7 +28,11 @@ mod usage;
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use axum::body::Bytes;
@@ -39,10 +43,15 @@ use self::{
     deploy::Tasks,
     log::Log,
     mappings::{Source, Target},
-    pool::{Job, Pool, Shared},
+    pool::{Job, Kill, Pool, Shared},
     runtime_api::RuntimeApi,
 };
-use crate::{counters::Counters, model, sqs::Queues};
+use crate::{
+    counters::Counters,
+    faults::{Call, Fault, Faults, Service},
+    model,
+    sqs::Queues,
+};
 
 /// Bytes of the largest event and of the largest answer: 6 MB and 100 bytes, as in Lambda's own messages.
 const PAYLOAD_BYTES_MAX: usize = 6 * 1024 * 1024 + 100;
@@ -90,6 +99,7 @@ pub enum InvokeError {
 pub(crate) struct Pools {
     shared: Arc<Shared>,
     deployed: Mutex<BTreeMap<String, Arc<Pool>>>,
+    is_stopping: AtomicBool,
 }
 
 impl std::fmt::Debug for Pools {
@@ -102,21 +112,29 @@ impl Functions {
     /// Starts the Runtime API on a port of its own.
     ///
     /// # Errors
-    /// When no port can be had.
-    pub async fn start(options: Options, queues: Queues, counters: Arc<Counters>) -> anyhow::Result<Self> {
+    /// When no port can be had, or the folder's path is empty.
+    pub async fn start(
+        options: Options,
+        queues: Queues,
+        counters: Arc<Counters>,
+        faults: Arc<Faults>,
+    ) -> anyhow::Result<Self> {
         let log = Log::stdout(options.colour);
-        Self::start_with(options, Arc::new(queues), counters, log).await
+        Self::start_with(options, Arc::new(queues), counters, faults, log).await
     }
 
     async fn start_with(
-        options: Options,
+        mut options: Options,
         source: Arc<dyn Source>,
         counters: Arc<Counters>,
+        faults: Arc<Faults>,
         log: Log,
     ) -> anyhow::Result<Self> {
+        // Processes are started from folders of their own.
+        options.folder = std::path::absolute(&options.folder)?;
         let runtime_api = RuntimeApi::start().await?;
-        let shared = Arc::new(Shared { options, runtime_api, counters, log: Arc::new(log) });
-        let pools = Arc::new(Pools { shared, deployed: Mutex::default() });
+        let shared = Arc::new(Shared { options, runtime_api, counters, faults, log: Arc::new(log) });
+        let pools = Arc::new(Pools { shared, deployed: Mutex::default(), is_stopping: AtomicBool::new(false) });
         Ok(Self { pools, tasks: Arc::new(tokio::sync::Mutex::new(Tasks::new(source))) })
     }
 
@@ -150,19 +168,22 @@ impl Functions {
 
     /// Kills (SIGKILL) the environment that signs its calls with this access key id, as a fault rule asks.
     /// Returns whether there was one.
-    #[must_use]
     pub fn kill_environment(&self, access_key_id: &str) -> bool {
         self.pools.shared.runtime_api.kill(access_key_id)
     }
 
     /// Lets no invocation begin any more, waits for those at work up to their time-outs, ends every process.
     pub async fn stop(&self) {
-        self.tasks.lock().await.stop().await;
-        let pools = std::mem::take(&mut *locked(&self.pools.deployed));
+        let mut tasks = self.tasks.lock().await;
+        // Batches that were received are still handed over.
+        tasks.stop_mappings_and_schedules().await;
+        self.pools.is_stopping.store(true, Ordering::Relaxed);
+        let pools = locked(&self.pools.deployed).clone();
         pools.values().for_each(|pool| pool.retire());
         for pool in pools.values() {
             pool.all_ended().await;
         }
+        tasks.earlier_have_ended().await;
         self.pools.shared.runtime_api.stop();
     }
 }
@@ -172,15 +193,55 @@ impl Pools {
         locked(&self.deployed).get(function).cloned()
     }
 
-    /// Invokes a function by its logical id.
+    /// Invokes a function by its logical id, as fault rules will have it.
     pub(crate) async fn invoke(&self, function: &str, payload: Bytes) -> Result<Bytes, InvokeError> {
+        let name = self.find(function).map(|pool| pool.function.name.clone());
+        let resource = name.as_deref().unwrap_or(function);
+        let call = Call { service: Service::Function, operation: "Invoke", resource, function: "" };
+        let by_rule = || {
+            let error = json!({ "errorType": "ServiceException", "errorMessage": "a fault rule asked for this" });
+            Err(InvokeError::Function(error))
+        };
+        match self.shared.faults.decide(&call) {
+            None | Some(Fault::Conflict {} | Fault::Duplicate {} | Fault::Reorder {} | Fault::DropReply {}) => {
+                self.hand_over(function, payload, None).await
+            }
+            Some(Fault::Throttle {}) => Err(InvokeError::Throttled),
+            Some(Fault::Outage {} | Fault::ErrorBefore {}) => by_rule(),
+            Some(Fault::ErrorAfter {}) => {
+                // What it answered is lost.
+                drop(self.hand_over(function, payload, None).await);
+                by_rule()
+            }
+            Some(Fault::Delay { delay_ms }) => {
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                self.hand_over(function, payload, None).await
+            }
+            Some(Fault::DelayAfter { delay_ms }) => {
+                let answer = self.hand_over(function, payload, None).await;
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
+                answer
+            }
+            Some(Fault::KillBefore {}) => self.hand_over(function, payload, Some(Kill::WithTheEvent)).await,
+            Some(Fault::KillAfter {}) => self.hand_over(function, payload, Some(Kill::WithItsAnswer)).await,
+        }
+    }
+
+    async fn hand_over(&self, function: &str, payload: Bytes, kill: Option<Kill>) -> Result<Bytes, InvokeError> {
         if payload.len() > PAYLOAD_BYTES_MAX {
             let message = format!("{} byte payload is too large for the Invoke operation", payload.len());
             let error = json!({ "errorType": "RequestEntityTooLargeException", "errorMessage": message });
             return Err(InvokeError::Function(error));
         }
-        let (mut job, answer) = Job::new(payload);
+        let stopping = || {
+            let error = json!({ "errorType": "ServiceException", "errorMessage": "the host is stopping" });
+            InvokeError::Function(error)
+        };
+        let (mut job, answer) = Job::new(payload, kill);
         loop {
+            if self.is_stopping.load(Ordering::Relaxed) {
+                return Err(stopping());
+            }
             let pool = self.find(function).ok_or_else(|| InvokeError::Unknown(function.to_owned()))?;
             match pool.submit(job) {
                 Ok(()) => break,
@@ -189,10 +250,7 @@ impl Pools {
             }
             tokio::task::yield_now().await;
         }
-        answer.await.unwrap_or_else(|_| {
-            let error = json!({ "errorType": "ServiceException", "errorMessage": "the host is stopping" });
-            Err(InvokeError::Function(error))
-        })
+        answer.await.unwrap_or_else(|_| Err(stopping()))
     }
 }
 

@@ -21,6 +21,7 @@ use super::{
 };
 use crate::{
     counters::{Counters, Invocation},
+    faults::Faults,
     model,
 };
 
@@ -33,7 +34,17 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) runtime_api: Arc<RuntimeApi>,
     pub(crate) counters: Arc<Counters>,
+    pub(crate) faults: Arc<Faults>,
     pub(crate) log: Arc<Log>,
+}
+
+/// When a fault rule has the process killed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kill {
+    /// As it gets the event, before it can do anything.
+    WithTheEvent,
+    /// As it answers, after it has done everything.
+    WithItsAnswer,
 }
 
 /// An event that waits for its answer.
@@ -42,14 +53,15 @@ pub(crate) struct Job {
     pub(crate) request_id: String,
     pub(crate) trace: String,
     pub(crate) payload: Bytes,
+    pub(crate) kill: Option<Kill>,
     pub(crate) answer: oneshot::Sender<Result<Bytes, InvokeError>>,
 }
 
 impl Job {
     /// A new event, and where its answer will come.
-    pub(crate) fn new(payload: Bytes) -> (Self, oneshot::Receiver<Result<Bytes, InvokeError>>) {
+    pub(crate) fn new(payload: Bytes, kill: Option<Kill>) -> (Self, oneshot::Receiver<Result<Bytes, InvokeError>>) {
         let (answer, receiver) = oneshot::channel();
-        (Self { request_id: ids::uuid(), trace: ids::trace(), payload, answer }, receiver)
+        (Self { request_id: ids::uuid(), trace: ids::trace(), payload, kill, answer }, receiver)
     }
 }
 

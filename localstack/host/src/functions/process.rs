@@ -90,6 +90,22 @@ impl Drop for Process {
     }
 }
 
+/// Kills what a killed host left at work in this folder: a process ends by itself when it asks for its next event, but
+/// a host that starts again should not find it writing. Without /proc there is nothing to be found.
+pub(crate) fn kill_leftovers(folder: &Path) {
+    let Ok(bootstrap) = folder.join("bootstrap").canonicalize() else { return };
+    let Ok(processes) = fs::read_dir("/proc") else { return };
+    // A binary that was replaced has this mark behind its path.
+    let names = [bootstrap.clone(), PathBuf::from(format!("{} (deleted)", bootstrap.display()))];
+    let ours = |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| names.contains(&exe));
+    for process in processes.flatten().filter(ours) {
+        if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
+            // It fails only when the process has ended already.
+            kill_process(pid, Signal::KILL).unwrap_or_default();
+        }
+    }
+}
+
 /// A limit on data rather than on addresses: a reservation is no memory.
 #[cfg(target_os = "linux")]
 fn limit_memory(pid: Pid, memory_mib: u32) {
@@ -104,8 +120,8 @@ fn limit_memory(pid: Pid, memory_mib: u32) {
 #[cfg(not(target_os = "linux"))]
 fn limit_memory(_pid: Pid, _memory_mib: u32) {}
 
-/// The whole environment: nothing comes from the host's own. The template's variables win over the runtime's, except for
-/// those that Lambda reserves.
+/// The whole environment: nothing comes from the host's own. The template's variables win over the runtime's, except
+/// for those that Lambda reserves.
 fn environment(
     function: &model::Function,
     options: &Options,

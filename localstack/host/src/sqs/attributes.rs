@@ -36,7 +36,7 @@ pub(super) fn size_bytes(message: &NewMessage) -> usize {
     message.body.len() + message.attributes.iter().map(of).sum::<usize>()
 }
 
-/// Everything about a message that does not depend on its queue.
+/// Every rule about a message that does not depend on its queue.
 ///
 /// # Errors
 /// The service's refusal; the first rule broken in the order body, attributes by name, trace header.
@@ -64,8 +64,8 @@ pub(super) fn check(message: &NewMessage) -> Result<(), ServiceError> {
 fn check_text(place: &str, text: &str) -> Result<(), ServiceError> {
     let Some(character) = text.chars().find(|character| !is_allowed(*character)) else { return Ok(()) };
     let message = format!(
-        "Invalid binary character '#x{:X}' was found in the {place}, the set of allowed characters is #x9 | #xA | #xD | \
-         #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
+        "Invalid binary character '#x{:X}' was found in the {place}, the set of allowed characters is #x9 | #xA | \
+         #xD | #x20 to #xD7FF | #xE000 to #xFFFD | #x10000 to #x10FFFF",
         u32::from(character)
     );
     Err(ServiceError::sender("InvalidMessageContents", message))
@@ -135,8 +135,8 @@ fn is_number(text: &str) -> bool {
         && exponent.is_none_or(|exponent| is_decimal(&unsigned(exponent)) && unsigned(exponent).len() <= 3)
 }
 
-/// AWS's digest of message attributes: by name, each as name, data type, one byte for the kind of value, and value, with
-/// the length of each (4 bytes, big-endian) before it. `None` without attributes.
+/// AWS's digest of message attributes: by name, each as name, data type, one byte for the kind of value, and value,
+/// with the length of each (4 bytes, big-endian) before it. `None` without attributes.
 pub(super) fn md5_of_attributes(attributes: &BTreeMap<String, Attribute>) -> Option<String> {
     // Names and types are ASCII or at most 1 MiB of text, so lengths fit.
     fn part(digest: &mut Md5, bytes: &[u8]) {

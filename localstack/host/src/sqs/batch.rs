@@ -80,7 +80,8 @@ fn entries(fields: Fields<'_>) -> Result<Vec<(&str, Fields<'_>)>, ServiceError> 
             return Err(namespaced(
                 "InvalidBatchEntryId",
                 format!(
-                    "The batch entry id {id:?} can only contain alphanumeric characters, hyphens and underscores. It can be at most {ID_CHARACTERS_MAX} letters long."
+                    "The batch entry id {id:?} can only contain alphanumeric characters, hyphens and underscores. \
+                     It can be at most {ID_CHARACTERS_MAX} letters long."
                 ),
             ));
         }
@@ -116,7 +117,10 @@ pub(super) async fn send(queues: &Queues, fields: Fields<'_>) -> Result<Value, S
     let mut results = Results::default();
     let mut accepted: Vec<(&str, NewMessage)> = Vec::new();
     for (id, message) in parsed {
-        let checked = message.and_then(|message| queues.look(|state| state.check(name, &message)).map(|()| message));
+        let checked = message.and_then(|message| {
+            attributes::check(&message)?;
+            queues.look(|state| state.check(name, &message)).map(|()| message)
+        });
         match checked {
             Ok(message) => accepted.push((id, message)),
             Err(error) => results.add(id, Err(error)),

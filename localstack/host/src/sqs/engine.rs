@@ -21,8 +21,8 @@ use crate::{deliveries::DeliveryFault, error::ServiceError, model::Place};
 
 /// Milliseconds that a message may stay hidden after a receive, however often that is changed.
 const HIDDEN_MS_MAX: u64 = *VISIBILITY_SECONDS.end() * 1_000;
-/// Numbers that can be given out in a millisecond before those of the next start begin: 2 to this power.
-const NUMBERS_PER_MS_BITS: u32 = 20;
+/// Numbers of one start of the host: 2 to this power.
+const NUMBERS_PER_START_BITS: u32 = 40;
 
 /// The state of the service.
 #[derive(Debug)]
@@ -64,8 +64,8 @@ pub(super) enum Attempt {
     Taken(Vec<Taken>),
     /// There are messages: ask what is to be done to this receive, and come again.
     AskFaults,
-    /// Nothing yet. `join` is the new place of a receiver that had none; it looks again at `until_ms` (milliseconds since
-    /// 1970) at the latest.
+    /// Nothing yet. `join` is the new place of a receiver that had none; it looks again at `until_ms` (milliseconds
+    /// since 1970) at the latest.
     Wait { join: Option<(u64, Arc<Notify>)>, until_ms: Option<u64> },
 }
 
@@ -90,11 +90,9 @@ pub(super) fn new_message_id() -> String {
 impl State {
     /// What was kept, at the time of a start.
     pub(super) fn new(place: Place, kept: Kept, now_ms: u64) -> Self {
-        let largest = kept.queues.iter().map(|(id, _)| *id).chain(kept.messages.iter().map(|(sequence, ..)| *sequence));
-        let largest = largest.chain(kept.moves.iter().map(|task| task.id)).max().unwrap_or_default();
         // Numbers are never used again, not even those of messages that are gone: a receipt handle from before the
-        // restart must not fit another message.
-        let next_number = (largest + 1).max(now_ms << NUMBERS_PER_MS_BITS);
+        // restart must not fit another message. Each start has a range of its own, whatever the clock says.
+        let next_number = kept.starts << NUMBERS_PER_START_BITS;
         let mut state = Self {
             place,
             queues: BTreeMap::new(),
@@ -157,13 +155,13 @@ impl State {
         self.changes.extend(expired.into_iter().map(|sequence| Change::Delete { sequence }));
     }
 
-    /// Whether the queue would take the message.
+    /// Whether the queue would take the message, as far as that depends on the queue. The rest is checked before the
+    /// lock is taken: a text of 1 MiB takes a while to look through.
     ///
     /// # Errors
     /// The queue's refusal.
     pub(super) fn check(&self, name: &str, message: &NewMessage) -> Result<(), ServiceError> {
         let queue = self.queue(name)?;
-        attributes::check(message)?;
         let bytes_max = queue.record.settings.message_bytes_max;
         if u64::try_from(attributes::size_bytes(message)).unwrap_or(u64::MAX) > bytes_max {
             return Err(invalid_parameter(format!(
@@ -250,11 +248,11 @@ impl State {
                 return self.wait(request);
             }
             let Some(fault) = request.fault else { return Ok(Attempt::AskFaults) };
-            let visibility_ms = request.visibility_ms.unwrap_or(queue.record.settings.visibility_ms);
+            let visibility_ms = request.visibility_ms.unwrap_or(queue.record.settings.visibility_ms).min(HIDDEN_MS_MAX);
             let receives_max = redrive.as_ref().map(|(_, max)| *max);
             let picked = queue.take(Take { max: allowance, visibility_ms, fault, receives_max }, now_ms, chance);
             let (id, arn) = (queue.id, Arc::clone(&queue.arn));
-            let is_over = !picked.taken.is_empty() || (picked.dead.is_empty() && picked.expired.is_empty());
+            let is_over = !picked.taken.is_empty() || picked.dead.is_empty();
             if let Some(ticket) = request.ticket.filter(|_| is_over) {
                 queue.waiters.leave(ticket);
             }
@@ -263,7 +261,6 @@ impl State {
                 let (sequence, position) = (taken.handle.sequence, taken.position.clone());
                 self.keep(Change::Place { sequence, queue: id, position });
             }
-            self.changes.extend(picked.expired.into_iter().map(|sequence| Change::Delete { sequence }));
             if let Some((dead_letters, _)) = &redrive {
                 self.bury(dead_letters, &arn, picked.dead, now_ms);
             }
@@ -273,8 +270,8 @@ impl State {
         }
     }
 
-    /// Moves messages to the dead-letter queue. They keep id, attributes, and time of sending, from which retention goes
-    /// on counting; `ApproximateReceiveCount` counts over all queues.
+    /// Moves messages to the dead-letter queue. They keep id, attributes, and time of sending, from which retention
+    /// goes on counting; `ApproximateReceiveCount` counts over all queues.
     fn bury(&mut self, dead_letters: &str, source: &Arc<str>, dead: Vec<(u64, Message)>, now_ms: u64) {
         let Some(queue) = self.queues.get_mut(dead_letters) else { return };
         for (sequence, mut message) in dead {
@@ -320,8 +317,8 @@ impl State {
         Handle::parse(text).filter(|handle| handle.queue == queue.id).ok_or_else(|| invalid_handle(text))
     }
 
-    /// Deletes a message. "You must use the most recently received ReceiptHandle for the message (otherwise, the request
-    /// succeeds, but the message will not be deleted)": API reference of `DeleteMessage`.
+    /// Deletes a message. "You must use the most recently received ReceiptHandle for the message (otherwise, the
+    /// request succeeds, but the message will not be deleted)": API reference of `DeleteMessage`.
     ///
     /// # Errors
     /// `QueueDoesNotExist`.

@@ -26,10 +26,11 @@ impl State {
     /// the template.
     ///
     /// # Errors
-    /// A name that SQS would refuse, and a dead-letter queue that does not allow it.
+    /// A name or a setting that SQS would refuse, and a dead-letter queue that does not allow it.
     pub(super) fn declare(&mut self, queue: &model::Queue, now_ms: u64) -> Result<(), ServiceError> {
         check_name(&queue.name)?;
         let settings = Settings::of_template(queue);
+        settings.check()?;
         let absent_target =
             settings.redrive.as_ref().filter(|redrive| !self.queues.contains_key(redrive.dead_letter_name()));
         if absent_target.is_none() {
@@ -63,7 +64,7 @@ impl State {
                 None => Ok(()),
                 Some(attribute) => Err(ServiceError::sender(
                     "QueueNameExists",
-                    format!("A queue already exists with the same name and a different value for attribute {attribute}: {name}"),
+                    format!("{name} already exists with a different value for attribute {attribute}."),
                 )
                 .with_query_code("QueueAlreadyExists")),
             };
@@ -72,7 +73,7 @@ impl State {
         self.check_redrive(name, settings.redrive.as_ref())?;
         if self.deleted.get(name).is_some_and(|at_ms| now_ms < at_ms + PAUSE_MS) {
             let message = format!(
-                "You must wait 60 seconds after deleting a queue before you can create another with the same name: {name}"
+                "You must wait 60 seconds after deleting {name} before you can create another queue of that name."
             );
             return Err(namespaced("QueueDeletedRecently", message));
         }
@@ -219,7 +220,7 @@ fn check_name(name: &str) -> Result<(), ServiceError> {
     let is_allowed = |character: char| character.is_ascii_alphanumeric() || matches!(character, '-' | '_');
     if name.is_empty() || name.len() > NAME_CHARACTERS_MAX || !name.chars().all(is_allowed) {
         return Err(invalid_parameter(format!(
-            "The name {name:?} of a queue can only include alphanumeric characters, hyphens, or underscores. 1 to 80 in length"
+            "The queue name {name:?} can only include 1 to 80 alphanumeric characters, hyphens, or underscores."
         )));
     }
     Ok(())

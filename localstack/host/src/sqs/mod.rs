@@ -54,6 +54,9 @@ use crate::{
 /// Messages of one receive in process: the largest batch that a mapping can have. A call receives at most 10.
 const RECEIVE_MESSAGES_MAX: usize = 10_000;
 
+/// How long a receive in process may wait. A call waits 20 seconds at most.
+const RECEIVE_WAIT_MAX: Duration = Duration::from_secs(86_400);
+
 /// All queues. Clones share them.
 #[derive(Debug, Clone)]
 pub struct Queues(Arc<Shared>);
@@ -183,11 +186,12 @@ impl Queues {
     /// # Errors
     /// The queue's refusal.
     pub async fn send_all(&self, messages: Vec<(String, NewMessage)>) -> Result<Vec<String>, ServiceError> {
+        messages.iter().try_for_each(|(_, message)| attributes::check(message))?;
         self.commit(|state, now_ms| state.send_all(messages, now_ms)).await
     }
 
-    /// Waits up to `wait` for up to `max` messages (10,000 at most), which then stay hidden for `visibility` or the
-    /// queue's own time. Who waits longest is served first.
+    /// Waits up to `wait` (a day at most) for up to `max` messages (10,000 at most), which then stay hidden for
+    /// `visibility` (12 hours at most) or the queue's own time. Who waits longest is served first.
     ///
     /// The future may be dropped at any time: it marks messages as received only when it is about to answer. While it
     /// is kept it has to be polled, because messages may wait for it.
@@ -201,7 +205,7 @@ impl Queues {
         wait: Duration,
         visibility: Option<Duration>,
     ) -> Result<Vec<Received>, ServiceError> {
-        let deadline = Instant::now() + wait;
+        let deadline = Instant::now() + wait.min(RECEIVE_WAIT_MAX);
         let has_faults = self.0.faults.read().unwrap_or_else(PoisonError::into_inner).is_some();
         let mut fault = (!has_faults).then(DeliveryFault::default);
         let mut line: Option<PlaceInLine<'_>> = None;
@@ -357,7 +361,10 @@ fn drive(shared: &Weak<Shared>, id: u64) {
         let is_written = matches!(written.blocking_recv(), Ok(Ok(())));
         let Some(next_ms) = next_ms.filter(|_| is_written) else { return };
         drop(queues);
-        thread::park_timeout(Duration::from_millis(next_ms.saturating_sub(now_ms())));
+        // Parking may end early for no reason.
+        while let Some(left_ms) = next_ms.checked_sub(now_ms()).filter(|left_ms| *left_ms > 0) {
+            thread::park_timeout(Duration::from_millis(left_ms));
+        }
     }
 }
 

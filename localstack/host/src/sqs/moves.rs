@@ -20,8 +20,8 @@ use crate::error::ServiceError;
 const STEP_MESSAGES_MAX: u64 = 100;
 /// Tasks that are remembered of a queue: as many as `ListMessageMoveTasks` can list.
 pub(super) const REMEMBERED_MAX: usize = 10;
-/// Milliseconds between two steps of a task without a rate: none.
-const UNPACED_MS: u64 = 0;
+/// Steps in a second of a task with a rate, if it moves more than that many messages in it.
+const PACED_STEPS_PER_SECOND: u64 = 20;
 
 /// How far a task is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,13 +77,13 @@ impl MoveTask {
         entry
     }
 
-    /// How many messages may be moved by now, and when the next may, in milliseconds since 1970.
+    /// How many messages the next step may move, and when the step after it may come, in milliseconds since 1970.
     fn due(&self, now_ms: u64) -> (u64, u64) {
         let left = self.to_move.saturating_sub(self.moved).min(STEP_MESSAGES_MAX);
-        let Some(rate) = self.rate else { return (left, now_ms + UNPACED_MS) };
-        let elapsed_ms = now_ms.saturating_sub(self.started_at_ms);
-        let allowed = (elapsed_ms * rate / 1_000 + 1).saturating_sub(self.moved);
-        (left.min(allowed), self.started_at_ms + (self.moved + left.min(allowed)) * 1_000 / rate)
+        let Some(rate) = self.rate else { return (left, now_ms) };
+        // From step to step: what was missed while the host was down is not made up for.
+        let count = left.min((rate / PACED_STEPS_PER_SECOND).max(1));
+        (count, now_ms + (count * 1_000).div_ceil(rate))
     }
 }
 
@@ -114,7 +114,7 @@ impl State {
         }
         let of_source = |task: &&MoveTask| task.source_arn == source_arn;
         if self.moves.iter().filter(of_source).any(|task| task.status == Status::Running) {
-            let message = "There is already a task running. Only one active task is allowed for a source queue arn at a given time.";
+            let message = format!("A message move task of {source_arn} is running: only one is allowed at a time.");
             return Err(namespaced("UnsupportedOperation", message));
         }
         if self.moves.iter().filter(of_source).count() >= REMEMBERED_MAX

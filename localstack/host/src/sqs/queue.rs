@@ -84,8 +84,6 @@ pub(super) struct Picked {
     pub(super) taken: Vec<Taken>,
     /// Received too often: for the dead-letter queue.
     pub(super) dead: Vec<(u64, Message)>,
-    /// Older than the retention period: gone.
-    pub(super) expired: Vec<u64>,
 }
 
 /// How a receive takes messages.
@@ -149,8 +147,7 @@ impl QueueState {
     }
 
     /// Lets time pass: what became visible is ready, what grew too old is dropped. Answers the numbers of the dropped.
-    /// Messages are met in the order of sending, so a look at the first is enough but for dead letters, which keep
-    /// their time of sending; those are dropped when a receive meets them.
+    /// Numbers follow the time of sending (dead letters keep both), so a look at the first is enough.
     pub(super) fn settle(&mut self, now_ms: u64) -> Vec<u64> {
         while let Some(key) = self.order.hidden.first().copied().filter(|(at_ms, _)| *at_ms <= now_ms) {
             self.order.hidden.remove(&key);
@@ -216,10 +213,7 @@ impl QueueState {
         while picked.taken.len() < take.max {
             let Some(sequence) = candidates.next() else { break };
             let Some(message) = self.messages.get(&sequence) else { continue };
-            if self.is_expired(message, now_ms) {
-                self.remove(sequence);
-                picked.expired.push(sequence);
-            } else if take.receives_max.is_some_and(|max| message.position.receives_here >= max) {
+            if take.receives_max.is_some_and(|max| message.position.receives_here >= max) {
                 picked.dead.extend(self.remove(sequence).map(|message| (sequence, message)));
             } else {
                 picked.taken.extend(self.receive_one(sequence, take, now_ms, chance()));
@@ -228,7 +222,7 @@ impl QueueState {
         picked
     }
 
-    /// Numbers of the messages to look at, in order. Not more than needed, unless some of them are dead or expired;
+    /// Numbers of the messages to look at, in order. Not more than needed, unless some of them are dead;
     /// then the caller finds fewer and asks again.
     fn candidates(&self, take: Take, chance: &mut impl FnMut() -> u64) -> Vec<u64> {
         let mut candidates: Vec<u64> = self.order.ready.iter().map(|(_, sequence)| *sequence).take(take.max).collect();

@@ -13,9 +13,10 @@ use super::{
     wire_message,
 };
 
-/// Makes the tables. Messages have no index besides their number: by queue they are read only at the start and by a purge.
+/// Makes the tables. Messages have no index besides their number: only a purge looks for them by queue.
 pub(super) const LAYOUT: &str = "
 CREATE TABLE IF NOT EXISTS queues (id INTEGER PRIMARY KEY, record TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS starts (id INTEGER PRIMARY KEY, count INTEGER NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS moves (id INTEGER PRIMARY KEY, task TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS messages (
     sequence INTEGER PRIMARY KEY,
@@ -34,6 +35,10 @@ CREATE TABLE IF NOT EXISTS messages (
     body TEXT NOT NULL
 ) STRICT;
 ";
+/// Counts a start.
+pub(super) const COUNT_START: &str =
+    "INSERT INTO starts (id, count) VALUES (1, 1) ON CONFLICT (id) DO UPDATE SET count = count + 1";
+const STARTS: &str = "SELECT count FROM starts";
 pub(super) const PUT_QUEUE: &str = "INSERT OR REPLACE INTO queues (id, record) VALUES (?1, ?2)";
 pub(super) const DROP_QUEUE: &str = "DELETE FROM queues WHERE id = ?1";
 pub(super) const PURGE: &str = "DELETE FROM messages WHERE queue = ?1";
@@ -110,6 +115,8 @@ pub(super) fn place(transaction: &Transaction<'_>, sequence: u64, queue: u64, po
 /// Everything in the file.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
+    /// How often the file was opened, this time included.
+    pub(super) starts: u64,
     /// Queues by number.
     pub(super) queues: Vec<(u64, Record)>,
     /// (sequence, number of the queue, message), in the order of sending.
@@ -123,7 +130,8 @@ pub(super) struct Kept {
 /// # Errors
 /// When the file cannot be read or holds something else.
 pub(super) fn load(connection: &Connection) -> Result<Kept> {
-    let mut kept = Kept::default();
+    let starts = connection.query_row(STARTS, [], |row| row.get::<_, i64>(0))?;
+    let mut kept = Kept { starts: u64::try_from(starts)?, ..Kept::default() };
     let mut statement = connection.prepare("SELECT id, record FROM queues ORDER BY id")?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {

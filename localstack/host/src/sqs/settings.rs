@@ -113,6 +113,25 @@ impl Settings {
         }
     }
 
+    /// Whether every number is within its limits.
+    ///
+    /// # Errors
+    /// The attribute that is not.
+    pub(super) fn check(&self) -> Result<(), ServiceError> {
+        let receives_max = self.redrive.as_ref().map_or(*RECEIVES.start(), |redrive| redrive.receives_max);
+        let wrong = [
+            ("VisibilityTimeout", self.visibility_ms, &VISIBILITY_SECONDS, SECOND_MS),
+            ("MessageRetentionPeriod", self.retention_ms, &RETENTION_SECONDS, SECOND_MS),
+            ("DelaySeconds", self.delay_ms, &DELAY_SECONDS, SECOND_MS),
+            ("ReceiveMessageWaitTimeSeconds", self.wait_ms, &WAIT_SECONDS, SECOND_MS),
+            ("MaximumMessageSize", self.message_bytes_max, &MESSAGE_BYTES, 1),
+            ("RedrivePolicy", receives_max, &RECEIVES, 1),
+        ]
+        .into_iter()
+        .find(|(_, value, allowed, unit)| *value < allowed.start() * unit || *value > allowed.end() * unit);
+        wrong.map_or(Ok(()), |(name, ..)| Err(invalid_attribute_value(name)))
+    }
+
     /// Whether the queue with this ARN may send its dead letters here.
     pub(super) fn allows(&self, source_arn: &str) -> bool {
         match &self.redrive_allow {

@@ -6,9 +6,9 @@
 //!
 //! What is waited for: creating and deleting queues, sends, deletes, purges, moves by task. What is not: receives,
 //! changes of visibility, and dead letters moved by a receive. If the process is killed before they are written, a
-//! message is visible earlier, or has been received less often, than its receiver knows. Both are within what a standard
-//! queue promises anyway (at least once, counts are approximate): the receiver's handle still deletes the message, and
-//! whatever was waited for later is on disk only together with what came before it.
+//! message is visible earlier, or has been received less often, than its receiver knows. Both are within what a
+//! standard queue promises anyway (at least once, counts are approximate): the receiver's handle still deletes the
+//! message, and whatever was waited for later is on disk only together with what came before it.
 //!
 //! A message can be received before its send is on disk. If the process is killed in between, a receiver has seen a
 //! message that is gone, and its sender, who has had no answer, cannot know whether it was sent: as with any send that
@@ -24,6 +24,7 @@ use std::{
         mpsc::{Receiver, Sender, channel},
     },
     thread,
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -37,6 +38,8 @@ use super::{
     rows,
 };
 
+/// How long a start waits for a file that another process has: for one that is just ending.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 /// Layout of the file. Another number is refused, not guessed at.
 const LAYOUT_VERSION: i64 = 1;
 /// Jobs of one transaction.
@@ -144,6 +147,7 @@ impl Writer {
 pub(super) fn open(path: &Path) -> Result<Connection> {
     let connection =
         Connection::open(path).with_context(|| format!("cannot open the queues' file {}", path.display()))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
     // Before the first table, or it has no effect.
     connection.pragma_update(None, "auto_vacuum", "INCREMENTAL")?;
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_| Ok(()))?;
@@ -155,8 +159,10 @@ pub(super) fn open(path: &Path) -> Result<Connection> {
     if version != 0 && version != LAYOUT_VERSION {
         anyhow::bail!("{} has layout {version}; this host knows {LAYOUT_VERSION}", path.display());
     }
-    connection.execute_batch(rows::LAYOUT)?;
+    let made = connection.execute_batch(rows::LAYOUT);
+    made.with_context(|| format!("cannot write the queues' file {}: has another host got it?", path.display()))?;
     connection.pragma_update(None, "user_version", LAYOUT_VERSION)?;
+    connection.execute(rows::COUNT_START, [])?;
     Ok(connection)
 }
 

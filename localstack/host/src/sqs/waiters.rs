@@ -1,7 +1,7 @@
 //! Receivers that wait at a queue: the one that waits longest is served first.
 //!
-//! Nobody polls. A waiter sleeps until it is called (a message is there for it), until its time is up, or until the next
-//! hidden message of the queue becomes visible; that last one concerns only the first waiter that has not been called.
+//! Nobody polls. A waiter sleeps until it is called (a message is there for it), until its time is up, or until the
+//! next hidden message of the queue becomes visible; the last concerns only the first waiter that was not called.
 
 use std::{collections::VecDeque, sync::Arc};
 

@@ -114,7 +114,8 @@ impl<'a> Resolver<'a> {
         Ok(Some(Value::of_text(line, text)))
     }
 
-    fn identity(&mut self, resource: &Resource, attribute: Option<&str>, line: usize) -> Result<String> {
+    /// What `Ref` gives for a resource, or `Fn::GetAtt` for one of its attributes.
+    pub(super) fn identity(&mut self, resource: &Resource, attribute: Option<&str>, line: usize) -> Result<String> {
         let owner = resource.owner.as_deref().and_then(|owner| self.document.resource(owner));
         let name = self.physical_name(resource)?;
         let id = resource.id.as_str();

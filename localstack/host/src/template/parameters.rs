@@ -10,7 +10,9 @@ use super::{
     yaml::{Entry, Node},
 };
 
-/// What `Ref` gives for each parameter. `hidden` takes the values of those with `NoEcho` and is filled first: it must keep values out of every message,
+/// What `Ref` gives for each parameter.
+///
+/// `hidden` takes the values of those with `NoEcho`. It is filled first: it must keep values out of every message,
 /// those of this function included.
 pub(super) fn apply(
     declared: &[Entry],

@@ -1,4 +1,4 @@
-//! What a template refers to: every name must exist, also in branches that are not taken, and nothing may go in circles.
+//! What a template refers to: every name must exist, also in branches that are not taken, and nothing goes in circles.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,8 +14,8 @@ use super::{
 pub(super) fn check_names(document: &Document) -> Result<()> {
     let names = Names { document };
     for resource in &document.resources {
-        let nodes = resource.properties.iter().chain(&resource.policies).map(|entry| &entry.value);
-        let checked = nodes.map(|node| names.check(node)).collect::<Result<()>>();
+        let mut nodes = resource.properties.iter().chain(&resource.policies).map(|entry| &entry.value);
+        let checked = nodes.try_for_each(|node| names.check(node));
         checked.map_err(|error| error.within(&resource.id))?;
         for (id, line) in &resource.depends_on {
             if document.resource(id).is_none() {

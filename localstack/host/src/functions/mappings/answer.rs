@@ -14,8 +14,8 @@ pub(super) enum Verdict {
 }
 
 /// Reads the answer of a function that reports batch item failures, by the rules of
-/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>: nothing, `null` and an empty or absent
-/// list are a success; what names no message of the batch fails the whole batch.
+/// <https://docs.aws.amazon.com/lambda/latest/dg/services-sqs-errorhandling.html>: nothing, `null` and an empty or
+/// absent list are a success; what names no message of the batch fails the whole batch.
 pub(super) fn verdict(answer: &[u8], ids: &BTreeSet<&str>) -> Verdict {
     let malformed = |why: &str| Verdict::Malformed(why.to_owned());
     if answer.trim_ascii().is_empty() {

@@ -1,7 +1,7 @@
 //! Event source mappings: what Lambda's pollers do between a queue and a function.
 //!
-//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>. How many batches are at work at once, and for how
-//! long a failing function is left alone, AWS does not say in numbers; ours are in `pace.rs`.
+//! Rules: <https://docs.aws.amazon.com/lambda/latest/dg/with-sqs.html>. How many batches are at work at once, and for
+//! how long a failing function is left alone, AWS does not say in numbers; ours are in `pace.rs`.
 
 mod answer;
 mod event;

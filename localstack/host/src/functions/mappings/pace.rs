@@ -1,7 +1,7 @@
 //! How many batches are at work at once, and how long a failing function is left alone.
 //!
-//! AWS documents that its pollers begin with five batches, add more while messages wait, and back off by degrees when the
-//! function fails; the numbers behind the last two are not documented.
+//! AWS documents that its pollers begin with five batches, add more while messages wait, and back off by degrees when
+//! the function fails; the numbers behind the last two are not documented.
 
 use std::time::{Duration, Instant};
 

@@ -75,6 +75,19 @@ fn settings() -> Settings {
     }
 }
 
+fn queue(visibility_timeout: Duration) -> model::Queue {
+    model::Queue {
+        name: QUEUE.to_owned(),
+        visibility_timeout,
+        retention: Duration::from_secs(600),
+        delay: Duration::ZERO,
+        receive_wait: Duration::ZERO,
+        message_bytes_max: 1024 * 1024,
+        redrive: None,
+        redrive_allow: model::RedriveAllow::All,
+    }
+}
+
 impl Bench {
     async fn new(takes: Duration, answer: impl Fn(&Value) -> Result + Send + Sync + 'static) -> Self {
         let folder = TempDir::new().unwrap();
@@ -84,17 +97,7 @@ impl Bench {
             endpoint: "http://127.0.0.1:1".to_owned(),
         };
         let queues = Queues::open(&folder.path().join("queues"), place).unwrap();
-        let queue = model::Queue {
-            name: QUEUE.to_owned(),
-            visibility_timeout: Duration::from_secs(1),
-            retention: Duration::from_secs(600),
-            delay: Duration::ZERO,
-            receive_wait: Duration::ZERO,
-            message_bytes_max: 1024 * 1024,
-            redrive: None,
-            redrive_allow: model::RedriveAllow::All,
-        };
-        queues.declare(&queue).await.unwrap();
+        queues.declare(&queue(Duration::from_secs(1))).await.unwrap();
         let made = Made { answer: Box::new(answer), takes, events: Mutex::default(), at_work: Mutex::default() };
         let said = Arc::default();
         let stop = watch::channel(false).0;
@@ -272,34 +275,36 @@ async fn batches_are_as_large_as_they_may_be() {
 
 #[tokio::test]
 async fn a_window_begins_with_the_first_message_and_fills_a_batch() {
-    let window = Duration::from_millis(400);
-    let bench = Bench::new(Duration::ZERO, all_is_well).await.poll(Settings { batch_size: 30, window, ..settings() });
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    let window = Duration::from_secs(2);
+    let bench = Bench::new(Duration::ZERO, all_is_well).await;
+    bench.queues.declare(&queue(Duration::from_secs(60))).await.unwrap();
+    let bench = bench.poll(Settings { batch_size: 30, window, ..settings() });
+    tokio::time::sleep(Duration::from_millis(500)).await;
     let begun = Instant::now();
     bench.send(&["a", "b"]).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     bench.send(&["c"]).await;
     bench.drained().await;
     assert_eq!(bench.batches(), [["a", "b", "c"]]);
-    let took = begun.elapsed();
-    assert!((Duration::from_millis(350)..Duration::from_millis(800)).contains(&took), "{took:?}");
+    assert!(begun.elapsed() >= Duration::from_millis(1_900), "{:?}", begun.elapsed());
 
     // A full batch does not wait.
     let begun = Instant::now();
     bench.send(&["x"; 30]).await;
     bench.drained().await;
-    assert!(begun.elapsed() < Duration::from_millis(300), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_millis(1_800), "{:?}", begun.elapsed());
     assert_eq!(bench.batches()[1].len(), 30);
 }
 
 #[tokio::test]
 async fn a_batch_ends_where_its_event_would_be_too_large() {
     let bench = Bench::new(Duration::ZERO, all_is_well).await;
+    bench.queues.declare(&queue(Duration::from_secs(60))).await.unwrap();
     let large = "x".repeat(1024 * 1024);
     for _ in 0..8 {
         bench.send(&[&large]).await;
     }
-    let bench = bench.poll(Settings { visibility: Duration::from_secs(30), ..settings() });
+    let bench = bench.poll(settings());
     bench.drained().await;
     let sizes: Vec<usize> = bench.batches().iter().map(Vec::len).collect();
     assert_eq!(sizes, [5, 3]);
@@ -321,9 +326,9 @@ async fn a_failing_function_is_left_alone_for_a_while() {
     let bench = Bench::new(Duration::ZERO, |_| Err(InvokeError::Function(Value::Null))).await;
     bench.send(&["x"; 50]).await;
     let bench = bench.poll(Settings { batch_size: 1, ..settings() });
-    tokio::time::sleep(Duration::from_millis(700)).await;
-    let tries = bench.batches().len();
-    assert!((1..=5).contains(&tries), "{tries}");
+    bench.until("it is tried", |bench| !bench.batches().is_empty()).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert!(bench.batches().len() <= 5, "{}", bench.batches().len());
 }
 
 #[tokio::test]
@@ -334,7 +339,7 @@ async fn a_throttled_batch_is_offered_until_its_messages_would_be_visible() {
     bench.until("it is given up", |bench| !bench.said.lock().unwrap().is_empty()).await;
     assert!(bench.said.lock().unwrap()[0].contains("the function was throttled"));
     let tries = bench.batches().len();
-    assert!((3..=5).contains(&tries), "{tries}");
+    assert!((2..=5).contains(&tries), "{tries}");
     bench
         .until("it is received again", |bench| {
             let events = bench.made.events.lock().unwrap();

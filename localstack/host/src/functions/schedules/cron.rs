@@ -1,7 +1,7 @@
 //! `cron(…)` of EventBridge: minutes, hours, day of month, month, day of week, year, in UTC.
 //!
-//! Rules: <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>. `L`, `W` and `#` are
-//! refused by name.
+//! Rules: <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-scheduled-rule-pattern.html>. `L`, `W` and `#`
+//! are refused by name.
 
 use std::collections::BTreeSet;
 

@@ -80,7 +80,7 @@ fn leaves_match(rule: &Value, leaves: &[&Value]) -> bool {
 fn leaf_matches(rule: &Value, leaf: &Value) -> bool {
     match rule {
         Value::Object(operator) => operator.iter().all(|(name, operand)| operator_matches(name, operand, leaf)),
-        // As documented, numbers are compared as they are written: 300 is not 300.0. The operator `numeric` is for that.
+        // As documented, numbers are compared as they are written: 300 is not 300.0. `numeric` compares what they mean.
         value => value == leaf,
     }
 }

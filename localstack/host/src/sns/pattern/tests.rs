@@ -1,5 +1,6 @@
 #![allow(clippy::unwrap_used, reason = "a test may stop at the first surprise")]
 
+use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::{check, matches};
@@ -221,5 +222,26 @@ fn bad_patterns_are_refused_with_the_reason() {
     ] {
         let pattern = serde_json::from_str(pattern).unwrap();
         assert_eq!(check(&pattern), Err(reason.to_owned()), "{pattern}");
+    }
+}
+
+/// A wildcard without escapes, tried in every way.
+fn naive(pattern: &[char], text: &[char]) -> bool {
+    match (pattern.split_first(), text.split_first()) {
+        (None, None) => true,
+        (Some(('*', after)), rest) => naive(after, text) || rest.is_some_and(|(_, rest)| naive(pattern, rest)),
+        (Some((wanted, after)), Some((found, rest))) => wanted == found && naive(after, rest),
+        _ => false,
+    }
+}
+
+proptest! {
+    #[test]
+    fn a_wildcard_takes_what_trying_in_every_way_finds(pattern in "[ab*]{0,8}", text in "[ab]{0,10}") {
+        prop_assume!(!pattern.contains("**"));
+        let characters = |text: &str| text.chars().collect::<Vec<_>>();
+        let expected = naive(&characters(&pattern), &characters(&text));
+
+        prop_assert_eq!(matches(&json!({"f": [{"wildcard": pattern}]}), &json!({"f": text})), expected);
     }
 }

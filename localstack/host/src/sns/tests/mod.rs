@@ -2,6 +2,7 @@
 
 mod deliver;
 mod manage;
+mod queues;
 mod sdk;
 
 use std::{

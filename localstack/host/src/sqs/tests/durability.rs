@@ -191,10 +191,27 @@ async fn one_process_has_the_file_and_another_layout_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("queues.sqlite");
     let queues = open(folder.path());
+    let error = format!("{:#}", Queues::open(&path, place()).unwrap_err());
+    assert!(error.contains("locked"), "{error}");
     drop(queues);
     let file = Connection::open(&path).unwrap();
     file.pragma_update(None, "user_version", 99).unwrap();
     drop(file);
     let error = Queues::open(&path, place()).unwrap_err().to_string();
     assert!(error.contains("layout 99"), "{error}");
+}
+
+#[tokio::test]
+async fn after_a_failed_write_nothing_is_answered_any_more() {
+    // Given a file without tables, so that every write fails.
+    let state = State::new(place(), rows::Kept::default(), now_ms());
+    let writer = Writer::start(Connection::open_in_memory().unwrap()).unwrap();
+    let shared = Shared { place: place(), faults: RwLock::default(), state: Mutex::new(state), writer };
+    let queues = Queues(Arc::new(shared));
+    let error = refused(&queues, "CreateQueue", json!({ "QueueName": "a" })).await;
+    assert_eq!((error.status.as_u16(), error.code.as_str()), (500, "InternalFailure"));
+    assert!(error.message.contains("no such table"), "{error}");
+    // The queue is in memory; nobody is told.
+    assert_eq!(queues.receive("a", 1, Duration::ZERO, None).await.unwrap_err(), error);
+    queues.flush().await;
 }

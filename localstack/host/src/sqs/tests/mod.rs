@@ -16,6 +16,7 @@ mod move_tasks;
 mod queues;
 mod receiving;
 mod redrive;
+mod sdk;
 mod sending;
 mod speed;
 mod virtual_time;

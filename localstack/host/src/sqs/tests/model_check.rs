@@ -40,11 +40,13 @@ enum Step {
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
-        6 => (0..2_usize, prop_oneof![Just(0_u64), 1..5_000_u64]).prop_map(|(queue, delay_ms)| Step::Send { queue, delay_ms }),
+        6 => (0..2_usize, prop_oneof![Just(0_u64), 1..5_000_u64])
+            .prop_map(|(queue, delay_ms)| Step::Send { queue, delay_ms }),
         6 => (0..2_usize, 1..4_usize, prop_oneof![Just(0_u64), 1..9_000_u64])
             .prop_map(|(queue, max, visibility_ms)| Step::Receive { queue, max, visibility_ms }),
         3 => any::<prop::sample::Index>().prop_map(|handle| Step::Delete { handle }),
-        2 => (any::<prop::sample::Index>(), 0..9_000_u64).prop_map(|(handle, hidden_ms)| Step::Hide { handle, hidden_ms }),
+        2 => (any::<prop::sample::Index>(), 0..9_000_u64)
+            .prop_map(|(handle, hidden_ms)| Step::Hide { handle, hidden_ms }),
         1 => (0..2_usize).prop_map(|queue| Step::Purge { queue }),
         4 => prop_oneof![1..3_000_u64, 50_000..70_000_u64].prop_map(|by_ms| Step::Advance { by_ms }),
         1 => Just(Step::Restart),
@@ -241,7 +243,8 @@ proptest! {
             model.settle(now_ms);
             for (queue, name) in NAMES.iter().enumerate() {
                 real.state.settle(name, now_ms);
-                prop_assert_eq!(real.state.queue(name).unwrap().counts(), model.counts(queue, now_ms), "{} {:?}", name, step);
+                let counts = real.state.queue(name).unwrap().counts();
+                prop_assert_eq!(counts, model.counts(queue, now_ms), "{} {:?}", name, step);
             }
         }
     }

@@ -245,6 +245,15 @@ async fn a_declared_queue_takes_its_settings_and_keeps_its_messages() {
     assert_eq!(all["VisibilityTimeout"], "5");
     assert_eq!(all["ApproximateNumberOfMessages"], "1");
 
+    for wrong in [
+        model::Queue { visibility_timeout: Duration::MAX, ..queue.clone() },
+        model::Queue { retention: Duration::from_secs(59), ..queue.clone() },
+        model::Queue { delay: Duration::from_secs(901), ..queue.clone() },
+        model::Queue { message_bytes_max: 1_048_577, ..queue.clone() },
+    ] {
+        assert_eq!(queues.declare(&wrong).await.unwrap_err().code, "InvalidAttributeValue");
+    }
+
     let mut dead = template_queue("dead");
     dead.redrive_allow = model::RedriveAllow::Deny;
     queues.declare(&dead).await.unwrap();

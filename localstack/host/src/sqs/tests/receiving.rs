@@ -162,7 +162,8 @@ async fn visibility_changes_only_in_flight() {
     let (_folder, queues) = with_queues(&["a"]).await;
     send(&queues, "a", "x").await;
     let handle = receive(&queues, "a").await[0].receipt_handle.clone();
-    let change = |handle: &str, seconds: Value| json!({ "QueueUrl": url("a"), "ReceiptHandle": handle, "VisibilityTimeout": seconds });
+    let queue = url("a");
+    let change = |handle: &str, seconds: Value| json!({ "QueueUrl": queue, "ReceiptHandle": handle, "VisibilityTimeout": seconds });
     ok(&queues, "ChangeMessageVisibility", change(&handle, json!(43_000))).await;
     for (handle, seconds, code) in [
         (handle.as_str(), json!(43_201), "InvalidParameterValue"),

@@ -55,6 +55,21 @@ async fn dead_letters_do_not_hold_up_the_living() {
 }
 
 #[tokio::test]
+async fn a_dead_letter_queue_with_one_of_its_own_counts_from_the_beginning() {
+    let (_folder, queues) = with_dead_letters(2).await;
+    ok(&queues, "CreateQueue", json!({ "QueueName": "deader" })).await;
+    let policy = json!({ "deadLetterTargetArn": arn("deader"), "maxReceiveCount": 2 }).to_string();
+    let attributes = json!({ "RedrivePolicy": policy, "VisibilityTimeout": "0" });
+    ok(&queues, "SetQueueAttributes", json!({ "QueueUrl": url("dead"), "Attributes": attributes })).await;
+    send(&queues, "source", "x").await;
+    let mut counts = Vec::new();
+    for name in ["source", "source", "source", "dead", "dead", "dead", "deader"] {
+        counts.push(receive(&queues, name).await.first().map(|message| message.receive_count));
+    }
+    assert_eq!(counts, [Some(1), Some(2), None, Some(3), Some(4), None, Some(5)]);
+}
+
+#[tokio::test]
 async fn without_its_dead_letter_queue_a_queue_keeps_its_messages() {
     let (_folder, queues) = with_dead_letters(1).await;
     send(&queues, "source", "x").await;

@@ -77,7 +77,11 @@ async fn a_receiver_gets_the_attributes_it_names() {
 #[tokio::test]
 async fn what_breaks_a_rule_is_refused_and_not_sent() {
     let (_folder, queues) = with_queues(&["a"]).await;
-    let attribute = |name: &str, kind: &str, value: &str| json!({ "MessageBody": "x", "MessageAttributes": { name: { "DataType": kind, "StringValue": value } } });
+    let attribute = |name: &str, kind: &str, value: &str| {
+        let attribute = json!({ "DataType": kind, "StringValue": value });
+        json!({ "MessageBody": "x", "MessageAttributes": { name: attribute } })
+    };
+    let other = json!({ "DataType": "String", "StringValue": "x" });
     let eleven: serde_json::Map<String, Value> =
         (0..11).map(|n| (format!("n{n}"), json!({ "DataType": "String", "StringValue": "x" }))).collect();
     for (input, code) in [
@@ -107,10 +111,7 @@ async fn what_breaks_a_rule_is_refused_and_not_sent() {
         (attribute("x", "Number", "twelve"), "InvalidParameterValue"),
         (attribute("x", "Number", &"1".repeat(39)), "InvalidParameterValue"),
         (attribute("x", "Binary", "x"), "InvalidParameterValue"),
-        (
-            json!({ "MessageBody": "x", "MessageSystemAttributes": { "Other": { "DataType": "String", "StringValue": "x" } } }),
-            "InvalidParameterValue",
-        ),
+        (json!({ "MessageBody": "x", "MessageSystemAttributes": { "Other": other } }), "InvalidParameterValue"),
     ] {
         let mut whole = input.clone();
         whole["QueueUrl"] = json!(url("a"));

@@ -123,3 +123,17 @@ fn a_handle_of_a_receive_that_was_not_written_still_works() {
     state.delete("a", older, BEGIN_MS + 7).unwrap();
     assert_eq!(counts_at(&mut state, "a", BEGIN_MS + 8).in_flight, 1);
 }
+
+#[test]
+fn a_number_is_never_used_again_even_if_the_clock_stands_still() {
+    // Given a message that was received and deleted, and a restart within the same millisecond.
+    let handle_of = |starts: u64| {
+        let mut state = State::new(place(), Kept { starts, ..Kept::default() }, BEGIN_MS);
+        state.create_queue("a", &BTreeMap::new(), BTreeMap::new(), BEGIN_MS).unwrap();
+        send_at(&mut state, "1", BEGIN_MS);
+        take_at(&mut state, "a", HOUR_MS, BEGIN_MS)[0].handle
+    };
+    let (before, after) = (handle_of(1), handle_of(2));
+    // Then its handle fits no message of the new start.
+    assert!(before.sequence < after.sequence && before.queue < after.queue);
+}

@@ -63,8 +63,7 @@ impl<'a> Builder<'_, 'a> {
         let mut fields = event.required("Properties")?.fields(&what)?;
         match kind.text("Type")? {
             "SQS" => {
-                let target = fields.required("Queue")?;
-                self.mapping(&resource.id, line, &target, &mut fields)?;
+                self.mapping(&resource.id, line, "Queue", &mut fields)?;
             }
             scheduled @ ("Schedule" | "ScheduleV2") => {
                 let schedule = self.schedule(&resource.id, id, scheduled == "ScheduleV2", &mut fields)?;
@@ -80,16 +79,16 @@ impl<'a> Builder<'_, 'a> {
     }
 
     pub(super) fn mapping_resource(&mut self, resource: &Resource, fields: &mut Fields) -> Result<()> {
-        let target = fields.required("EventSourceArn")?;
         let function = fields.required("FunctionName")?;
         let function = self.function_target(&function, "FunctionName")?;
-        self.mapping(&function, resource.line, &target, fields)
+        self.mapping(&function, resource.line, "EventSourceArn", fields)
     }
 
-    fn mapping(&mut self, function: &str, line: usize, target: &Value, fields: &mut Fields) -> Result<()> {
+    fn mapping(&mut self, function: &str, line: usize, source: &str, fields: &mut Fields) -> Result<()> {
         fields.refuse("ProvisionedPollerConfig", "use ScalingConfig")?;
         fields.refuse("DestinationConfig", "queues have dead-letter queues")?;
-        let queue_arn = self.queue_target(target, &fields.name("the queue"))?;
+        let target = fields.required(source)?;
+        let queue_arn = self.queue_target(&target, &fields.name(source))?;
         let batch_size = fields.number("BatchSize", 1..=BATCH_SIZE_MAX)?.unwrap_or(BATCH_SIZE_DEFAULT);
         let window_s = fields.number("MaximumBatchingWindowInSeconds", 0..=BATCHING_WINDOW_S_MAX)?.unwrap_or(0);
         if batch_size > BATCH_SIZE_WITHOUT_WINDOW_MAX && window_s == 0 {
@@ -110,7 +109,7 @@ impl<'a> Builder<'_, 'a> {
         let filters = filters(fields)?;
         let enabled = fields.flag("Enabled")?.unwrap_or(true);
         fields.without_effect(&MAPPING_WITHOUT_EFFECT);
-        self.check_visibility(function, &queue_arn, target)?;
+        self.check_visibility(function, &queue_arn, &target)?;
         let way = (queue_arn.clone(), function.to_owned());
         if self.mapped.insert(way, function.to_owned()).is_some() {
             return Err(TemplateError::at(line, format!("{queue_arn} feeds {function} already")));

@@ -120,9 +120,7 @@ impl Builder<'_, '_> {
         fields.choice("IntegrationMethod", &["POST"])?;
         let timeout_ms = fields.number("TimeoutInMillis", TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX)?.unwrap_or(TIMEOUT_MS_MAX);
         fields.without_effect(&["CredentialsArn", "Description", "PassthroughBehavior"]);
-        let id = self.resolver.reference(&resource.id, resource.line)?;
-        self.resolver.references.retain(|(other, _)| *other != resource.id);
-        let id = id.map(|id| id.text("").map(ToOwned::to_owned)).transpose()?.unwrap_or_default();
+        let id = self.resolver.identity(resource, None, resource.line)?;
         let timeout = Duration::from_millis(u64::from(timeout_ms));
         self.parts.integrations.insert(id, Integration { api, function, timeout });
         Ok(())
@@ -280,7 +278,7 @@ fn check_key(key: &str) -> std::result::Result<(), &'static str> {
     Ok(())
 }
 
-/// API Gateway prefers text over variables, those over the rest of a path, a method over `ANY`, and all over `$default`.
+/// API Gateway prefers text to variables, those to the rest of a path, a method to `ANY`, and everything to `$default`.
 fn precedence(key: &str) -> (bool, Vec<u8>, bool, Reverse<usize>, String) {
     let Some((method, path)) = key.split_once(' ') else { return (true, Vec::new(), true, Reverse(0), key.to_owned()) };
     let rank = |segment: &str| match segment {

@@ -14,6 +14,8 @@ use crate::{
 
 /// Characters of a topic's name.
 const NAME_LENGTH_MAX: usize = 256;
+/// Keys of a filter policy, those of all levels together.
+const FILTER_KEYS_MAX: usize = 5;
 /// What changes nothing on this machine.
 const WITHOUT_EFFECT: [&str; 7] = [
     "DataProtectionPolicy",
@@ -116,18 +118,28 @@ fn filter(policy: &Value, scope: FilterScope) -> Result<Json> {
     if !matches!(json, Json::Object(_)) {
         return Err(policy.error("FilterPolicy must be a map"));
     }
-    check_patterns(policy, &json, scope)?;
+    let keys = patterns(policy, &json, scope)?;
+    if keys > FILTER_KEYS_MAX {
+        return Err(policy.error(format!("FilterPolicy must have at most {FILTER_KEYS_MAX} keys, not {keys}")));
+    }
     Ok(json)
 }
 
-fn check_patterns(policy: &Value, json: &Json, scope: FilterScope) -> Result<()> {
-    let Json::Object(keys) = json else { return Ok(()) };
+/// Checks that every key has a list of patterns, and counts them.
+fn patterns(policy: &Value, json: &Json, scope: FilterScope) -> Result<usize> {
+    let Json::Object(keys) = json else {
+        return Err(policy.error("FilterPolicy: what $or lists must be maps"));
+    };
+    let mut count = 0_usize;
     for (key, value) in keys {
-        match value {
-            Json::Array(patterns) if !patterns.is_empty() => {}
-            Json::Object(_) if scope == FilterScope::Body => check_patterns(policy, value, scope)?,
+        count += match value {
+            Json::Array(branches) if key == "$or" && !branches.is_empty() => {
+                branches.iter().map(|branch| patterns(policy, branch, scope)).sum::<Result<usize>>()?
+            }
+            Json::Array(patterns) if !patterns.is_empty() => 1,
+            Json::Object(_) if scope == FilterScope::Body => patterns(policy, value, scope)?,
             _ => return Err(policy.error(format!("FilterPolicy.{key} must be a list of patterns"))),
-        }
+        };
     }
-    Ok(())
+    Ok(count)
 }

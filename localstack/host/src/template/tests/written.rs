@@ -13,14 +13,24 @@ fn read(text: &str) -> Stack {
 
 /// The output `A` of a template with this value for it.
 fn output(value: &str) -> String {
-    let text = format!(
-        "Transform: AWS::LanguageExtensions\n\
-         Parameters:\n  List: {{ Type: CommaDelimitedList, Default: \"a, b ,c\" }}\n  Number: {{ Type: Number, Default: 7 }}\n\
-         Conditions:\n  Always: !Equals [a, a]\n  Never: {{ \"Fn::Not\": [{{ Condition: Always }}] }}\n  \
-         Either: !Or [!Condition Never, Condition: Always]\n  Same: !Equals [!Ref Number, 7]\n\
-         Mappings: {{ M: {{ eu-north-1: {{ size: big }} }} }}\n\
-         Resources:\n  Q: {{ Type: AWS::SQS::Queue }}\nOutputs:\n  A: {{ Value: {value} }}\n"
-    );
+    let text = r#"
+Transform: AWS::LanguageExtensions
+Parameters:
+  List: { Type: CommaDelimitedList, Default: "a, b ,c" }
+  Number: { Type: Number, Default: 7 }
+Conditions:
+  Always: !Equals [a, a]
+  Never: { "Fn::Not": [{ Condition: Always }] }
+  Either: !Or [!Condition Never, Condition: Always]
+  Same: !Equals [!Ref Number, 7]
+Mappings:
+  M: { eu-north-1: { size: big } }
+Resources:
+  Q: { Type: AWS::SQS::Queue }
+Outputs:
+  A: { Value: VALUE }
+"#
+    .replace("VALUE", value);
     let stack = read(&text);
     stack.outputs["A"].clone()
 }
@@ -101,11 +111,23 @@ fn queues_have_the_defaults_of_sqs() {
 #[test]
 fn subscriptions_have_the_defaults_of_sns_also_inside_a_topic() {
     let stack = read(
-        "Resources:\n  Q: { Type: AWS::SQS::Queue }\n  R: { Type: AWS::SQS::Queue }\n  T:\n    Type: AWS::SNS::Topic\n    \
-         Properties:\n      Subscription: [{ Protocol: sqs, Endpoint: !GetAtt Q.Arn }]\n  S:\n    \
-         Type: AWS::SNS::Subscription\n    Properties:\n      TopicArn: !Ref T\n      Protocol: sqs\n      \
-         Endpoint: !GetAtt R.Arn\n      FilterPolicyScope: MessageBody\n      \
-         FilterPolicy: { a: { b: [1, { numeric: [\">\", 2.5] }] }, c: [true, \"1\"] }\n",
+        r#"
+Resources:
+  Q: { Type: AWS::SQS::Queue }
+  R: { Type: AWS::SQS::Queue }
+  T:
+    Type: AWS::SNS::Topic
+    Properties:
+      Subscription: [{ Protocol: sqs, Endpoint: !GetAtt Q.Arn }]
+  S:
+    Type: AWS::SNS::Subscription
+    Properties:
+      TopicArn: !Ref T
+      Protocol: sqs
+      Endpoint: !GetAtt R.Arn
+      FilterPolicyScope: MessageBody
+      FilterPolicy: { a: { b: [1, { numeric: [">", 2.5] }] }, c: [true, "1"] }
+"#,
     );
 
     let [inline, own] = stack.subscriptions.as_slice() else { panic!("{:?}", stack.subscriptions) };
@@ -120,12 +142,26 @@ const FUNCTION: &str = "Type: AWS::Serverless::Function\n    Metadata: { BuildMe
 
 #[test]
 fn globals_merge_into_functions() {
-    let stack = read(&format!(
-        "Transform: AWS::Serverless-2016-10-31\nGlobals:\n  Function:\n    Runtime: provided.al2023\n    CodeUri: .\n    \
-         Handler: bootstrap\n    Timeout: 9\n    Environment: {{ Variables: {{ AA: global, BB: global }} }}\n\
-         Resources:\n  F:\n    {FUNCTION}\n    Properties:\n      Timeout: 5\n      \
-         Environment: {{ Variables: {{ BB: own, CC: !Sub \"${{AWS::Region}}\" }} }}\n  G:\n    {FUNCTION}\n"
-    ));
+    let text = r#"
+Transform: AWS::Serverless-2016-10-31
+Globals:
+  Function:
+    Runtime: provided.al2023
+    CodeUri: .
+    Handler: bootstrap
+    Timeout: 9
+    Environment: { Variables: { AA: global, BB: global } }
+Resources:
+  F:
+    FUNCTION
+    Properties:
+      Timeout: 5
+      Environment: { Variables: { BB: own, CC: !Sub "${AWS::Region}" } }
+  G:
+    FUNCTION
+"#;
+
+    let stack = read(&text.replace("FUNCTION", FUNCTION));
 
     let (first, second) = (&stack.functions["F"], &stack.functions["G"]);
     let variables: Vec<_> = first.environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
@@ -140,18 +176,40 @@ fn globals_merge_into_functions() {
 
 #[test]
 fn events_become_mappings_and_schedules() {
-    let stack = read(&format!(
-        "Transform: AWS::Serverless-2016-10-31\nResources:\n  Q: {{ Type: AWS::SQS::Queue }}\n  F:\n    {FUNCTION}\n    \
-         Properties:\n      CodeUri: .\n      Runtime: provided.al2023\n      Handler: bootstrap\n      Events:\n        \
-         A: {{ Type: SQS, Properties: {{ Queue: !GetAtt Q.Arn, Enabled: false, FilterCriteria: {{ Filters: \
-         [{{ Pattern: '{{\"body\":{{\"a\":[1]}}}}' }}] }} }} }}\n        \
-         B: {{ Type: Schedule, Properties: {{ Schedule: \"cron(0 12 * * ? *)\", Input: '{{\"a\":1}}', State: DISABLED }} }}\n        \
-         C: {{ Type: ScheduleV2, Properties: {{ ScheduleExpression: rate(2 days), Name: mine }} }}\n  G:\n    {FUNCTION}\n    \
-         Properties: {{ CodeUri: ., Runtime: provided.al2023, Handler: bootstrap }}\n  M:\n    \
-         Type: AWS::Lambda::EventSourceMapping\n    Properties: {{ EventSourceArn: !GetAtt Q.Arn, FunctionName: !Ref G, \
-         BatchSize: 1 }}\n  R:\n    Type: AWS::Events::Rule\n    Properties:\n      ScheduleExpression: rate(1 hour)\n      \
-         Targets: [{{ Id: a, Arn: !GetAtt G.Arn }}]\n"
-    ));
+    let text = r#"
+Transform: AWS::Serverless-2016-10-31
+Globals: { Function: { CodeUri: ., Runtime: provided.al2023, Handler: bootstrap } }
+Resources:
+  Q: { Type: AWS::SQS::Queue }
+  F:
+    FUNCTION
+    Properties:
+      Events:
+        A:
+          Type: SQS
+          Properties:
+            Queue: !GetAtt Q.Arn
+            Enabled: false
+            FilterCriteria: { Filters: [{ Pattern: '{"body":{"a":[1]}}' }] }
+        B:
+          Type: Schedule
+          Properties: { Schedule: "cron(0 12 * * ? *)", Input: '{"a":1}', State: DISABLED }
+        C:
+          Type: ScheduleV2
+          Properties: { ScheduleExpression: rate(2 days), Name: mine }
+  G:
+    FUNCTION
+  M:
+    Type: AWS::Lambda::EventSourceMapping
+    Properties: { EventSourceArn: !GetAtt Q.Arn, FunctionName: !Ref G, BatchSize: 1 }
+  R:
+    Type: AWS::Events::Rule
+    Properties:
+      ScheduleExpression: rate(1 hour)
+      Targets: [{ Id: a, Arn: !GetAtt G.Arn }]
+"#;
+
+    let stack = read(&text.replace("FUNCTION", FUNCTION));
 
     let mappings: Vec<_> =
         stack.mappings.iter().map(|mapping| (mapping.function.as_str(), mapping.batch_size, mapping.enabled)).collect();
@@ -188,16 +246,34 @@ fn routes_stand_in_the_order_in_which_api_gateway_prefers_them() {
         "POST /{kind}/dog",
         "GET /",
     ];
-    let mut text = format!(
-        "Transform: AWS::Serverless-2016-10-31\nResources:\n  F:\n    {FUNCTION}\n    Properties: {{ CodeUri: ., Runtime: \
-         provided.al2023, Handler: bootstrap, FunctionUrlConfig: {{ AuthType: NONE, Cors: {{ AllowOrigins: [\"*\"], \
-         MaxAge: 60 }} }} }}\n  A: {{ Type: AWS::ApiGatewayV2::Api, Properties: {{ Name: a, ProtocolType: HTTP }} }}\n  \
-         I:\n    Type: AWS::ApiGatewayV2::Integration\n    Properties:\n      ApiId: !Ref A\n      IntegrationType: \
-         AWS_PROXY\n      PayloadFormatVersion: \"2.0\"\n      IntegrationUri: !Sub \
-         arn:${{AWS::Partition}}:apigateway:${{AWS::Region}}:lambda:path/2015-03-31/functions/${{F.Arn}}/invocations\n  \
-         S: {{ Type: AWS::ApiGatewayV2::Stage, Properties: {{ ApiId: !Ref A, StageName: dev, AutoDeploy: true }} }}\n\
-         Outputs:\n  Url: {{ Value: !GetAtt FUrl.FunctionUrl }}\n  Api: {{ Value: !GetAtt A.ApiEndpoint }}\n"
-    );
+    let text = r#"
+Transform: AWS::Serverless-2016-10-31
+Globals: { Function: { CodeUri: ., Runtime: provided.al2023, Handler: bootstrap } }
+Resources:
+  F:
+    FUNCTION
+    Properties:
+      FunctionUrlConfig: { AuthType: NONE, Cors: { AllowOrigins: ["*"], MaxAge: 60 } }
+  A:
+    Type: AWS::ApiGatewayV2::Api
+    Properties: { Name: a, ProtocolType: HTTP }
+  I:
+    Type: AWS::ApiGatewayV2::Integration
+    Properties:
+      ApiId: !Ref A
+      IntegrationType: AWS_PROXY
+      PayloadFormatVersion: "2.0"
+      IntegrationUri: !Join
+        - ""
+        - [!Sub "arn:aws:apigateway:${AWS::Region}:lambda:path/2015-03-31/functions/", !GetAtt F.Arn, /invocations]
+  S:
+    Type: AWS::ApiGatewayV2::Stage
+    Properties: { ApiId: !Ref A, StageName: dev, AutoDeploy: true }
+ROUTES
+Outputs:
+  Url: { Value: !GetAtt FUrl.FunctionUrl }
+  Api: { Value: !GetAtt A.ApiEndpoint }
+"#;
     let routes: String = keys
         .iter()
         .enumerate()
@@ -208,9 +284,8 @@ fn routes_stand_in_the_order_in_which_api_gateway_prefers_them() {
             )
         })
         .collect();
-    text = text.replace("Outputs:", &format!("{routes}Outputs:"));
 
-    let stack = read(&text);
+    let stack = read(&text.replace("FUNCTION", FUNCTION).replace("ROUTES", &routes));
 
     let api = &stack.apis[0];
     let found: Vec<_> = api.routes.iter().map(|route| route.key.as_str()).collect();
