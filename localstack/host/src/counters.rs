@@ -12,6 +12,8 @@ use crate::{clock::now_ms, faults::Fired};
 
 /// Who called when it was no function: a person, a test, another program.
 pub const CLIENT: &str = "client";
+/// Who calls SQS for an event source mapping.
+pub const POLLER: &str = "poller";
 /// Units are counted in halves, since an eventually consistent read is half a unit.
 const HALVES_PER_UNIT: f64 = 2.0;
 /// The step in which invocations are billed.
@@ -24,7 +26,7 @@ pub struct CallKey {
     pub service: &'static str,
     /// The operation by its API name; of HTTP APIs the method.
     pub operation: String,
-    /// The function that called, or [`CLIENT`].
+    /// The function that called, [`POLLER`] or [`CLIENT`].
     pub function: String,
     /// Table, queue, topic or API, by name.
     pub resource: String,

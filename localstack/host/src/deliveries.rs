@@ -9,6 +9,8 @@ pub struct DeliveryFault {
     pub twice: bool,
     /// The messages come in random order instead of the oldest first.
     pub shuffled: bool,
+    /// Nothing comes for now, as if the service were away for this receiver.
+    pub withheld: bool,
 }
 
 /// Asked before each receive with the queue's name. The default leaves everything in order.

@@ -11,6 +11,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    counters::POLLER,
     deliveries::DeliveryFault,
     log::{self, HOST},
 };
@@ -32,7 +33,8 @@ pub struct Rule {
     /// A part of the name of the table, queue, topic, function or API. All when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource: Option<String>,
-    /// The calling function's name or a part of it; `client` for everybody else. All when absent.
+    /// The calling function's name or a part of it; `poller` for event source mappings, `client` for everybody else.
+    /// All when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub function: Option<String>,
     /// Hits only the nth call that the rule is about, from 1.
@@ -223,13 +225,16 @@ impl Faults {
         self.first(call, |fault| !matches!(fault, Fault::Duplicate {} | Fault::Reorder {}))
     }
 
-    /// What happens to a receive from this queue.
+    /// What happens to a receive from this queue, which has messages. Most receives are those of the pollers behind
+    /// mappings, which do not pass where calls are refused.
     #[must_use]
     pub fn delivery(&self, queue: &str) -> DeliveryFault {
-        let call = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: queue, function: "" };
+        let call = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: queue, function: POLLER };
+        let refuses = |fault: &Fault| matches!(fault, Fault::Throttle {} | Fault::ErrorBefore {} | Fault::Outage {});
         DeliveryFault {
             twice: self.first(&call, |fault| matches!(fault, Fault::Duplicate {})).is_some(),
             shuffled: self.first(&call, |fault| matches!(fault, Fault::Reorder {})).is_some(),
+            withheld: self.first(&call, refuses).is_some(),
         }
     }
 
@@ -395,8 +400,16 @@ mod tests {
         let faults = faults(r#"{"service":"sqs","resource":"webhook","fault":{"kind":"duplicate"}}"#);
         let receive = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: "webhook", function: "" };
         assert_eq!(faults.decide(&receive), None);
-        assert_eq!(faults.delivery("florin-webhook"), DeliveryFault { twice: true, shuffled: false });
+        assert_eq!(faults.delivery("florin-webhook"), DeliveryFault { twice: true, ..DeliveryFault::default() });
         assert_eq!(faults.delivery("florin-analytics"), DeliveryFault::default());
+    }
+
+    #[test]
+    fn a_queue_that_is_away_gives_nothing_to_pollers() {
+        let faults = faults(r#"{"service":"sqs","function":"poller","fault":{"kind":"outage"}}"#);
+        assert!(faults.delivery("florin-webhook").withheld);
+        let receive = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: "q", function: "client" };
+        assert_eq!(faults.decide(&receive), None, "others still receive");
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub const HOST: &str = "host";
 /// Writes one line to standard output, behind the name of who says it. The lock of standard output keeps lines whole.
 pub fn line(who: &str, text: &str) {
     let mut output = std::io::stdout().lock();
-    if writeln!(output, "{who:<18} {text}").is_err() {
+    if writeln!(output, "{who:<17} | {text}").is_err() {
         // Nobody listens any more, which is no reason to stop.
     }
 }

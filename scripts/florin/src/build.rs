@@ -44,12 +44,11 @@ pub(crate) fn build(place: &Place, wanted: Wanted) -> Result<Built> {
     let through_cargo_lambda = wanted.release && cfg!(target_os = "linux");
     let target = target_directory()?;
     let profile = target.join(if wanted.release { "release" } else { "debug" });
-    let path = |name: &String| match through_cargo_lambda {
-        true => target.join("lambda").join(name).join("bootstrap"),
-        false => profile.join(name),
+    let path = |name: &str| {
+        if through_cargo_lambda { target.join("lambda").join(name).join("bootstrap") } else { profile.join(name) }
     };
-    let built =
-        Built { functions: names.iter().map(|name| (name.clone(), path(name))).collect(), host: profile.join(HOST) };
+    let functions = names.iter().map(|name| (name.clone(), path(name))).collect();
+    let built = Built { functions, host: path(HOST) };
     if !wanted.as_built {
         run(place, wanted, through_cargo_lambda, &names)?;
     }

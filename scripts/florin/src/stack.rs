@@ -144,8 +144,9 @@ pub(crate) async fn sdk(env: &LocalEnv) -> Result<SdkConfig> {
 pub(crate) async fn await_ready(env: &LocalEnv) -> Result<()> {
     let ready = format!("{}/ready", env.required("FLORIN_API_URL")?);
     let charges = format!("{}/v1/payment_intents?limit=1", env.required("FLORIN_GATEWAY_URL")?);
-    await_success(&ready, None).await?;
-    await_success(&charges, Some(env.required("FLORIN_GATEWAY_KEY")?)).await
+    let key = env.required("FLORIN_GATEWAY_KEY")?;
+    tokio::try_join!(await_success(&ready, None), await_success(&charges, Some(key)))?;
+    Ok(())
 }
 
 async fn await_success(url: &str, key: Option<&str>) -> Result<()> {

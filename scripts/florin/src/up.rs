@@ -198,12 +198,13 @@ async fn bring_up(place: &Place, options: &Options, built: &Built) -> Result<(Lo
         env.set("FLORIN_EMULATOR_PID", pid.as_raw_nonzero().to_string());
         env.set("FLORIN_EMULATOR_LOG", place.emulator_log().display().to_string());
     }
-    if seed::first_merchants(&env, &settings).await? == 0 {
+    // At once: the functions' first start takes longer than all the rest.
+    let (seeded, ()) = tokio::try_join!(seed::first_merchants(&env, &settings), stack::await_ready(&env))?;
+    if seeded == 0 {
         step("The two merchants are there from an earlier run (--fresh starts empty)");
     } else {
         step("Seeded two merchants");
     }
-    stack::await_ready(&env).await?;
     env.write(&place.local_env())?;
     Ok((env, pid))
 }

@@ -42,7 +42,7 @@ use serde_json::json;
 use self::{
     deploy::Tasks,
     log::Log,
-    mappings::{Source, Target},
+    mappings::{Polled, Source, Target},
     pool::{Job, Kill, Pool, Shared},
     runtime_api::RuntimeApi,
 };
@@ -120,7 +120,8 @@ impl Functions {
         faults: Arc<Faults>,
     ) -> anyhow::Result<Self> {
         let log = Log::stdout(options.colour);
-        Self::start_with(options, Arc::new(queues), counters, faults, log).await
+        let source = Polled { queues, counters: Arc::clone(&counters), faults: Arc::clone(&faults) };
+        Self::start_with(options, Arc::new(source), counters, faults, log).await
     }
 
     async fn start_with(

@@ -35,7 +35,7 @@ use anyhow::Context as _;
 use serde_json::Value;
 use tokio::{
     sync::Notify,
-    time::{Instant, timeout_at},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use self::{
@@ -56,6 +56,8 @@ const RECEIVE_MESSAGES_MAX: usize = 10_000;
 
 /// How long a receive in process may wait. A call waits 20 seconds at most.
 const RECEIVE_WAIT_MAX: Duration = Duration::from_secs(86_400);
+/// A receiver whose messages a fault rule withholds looks again after this time.
+const WITHHELD_EVERY: Duration = Duration::from_millis(200);
 
 /// All queues. Clones share them.
 #[derive(Debug, Clone)]
@@ -223,7 +225,11 @@ impl Queues {
                 Attempt::Taken(taken) => {
                     return Ok(taken.into_iter().map(message::Taken::into_received).collect());
                 }
-                Attempt::AskFaults => fault = Some(self.ask_faults(queue)),
+                Attempt::AskFaults => match self.ask_faults(queue) {
+                    asked if !asked.withheld => fault = Some(asked),
+                    _ if Instant::now() >= deadline => return Ok(Vec::new()),
+                    _ => sleep_until(deadline.min(Instant::now() + WITHHELD_EVERY)).await,
+                },
                 Attempt::Wait { join, until_ms } => {
                     if let Some((ticket, wake)) = join {
                         line = Some(PlaceInLine { queues: self, queue, ticket, wake });

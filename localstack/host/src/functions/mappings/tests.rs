@@ -113,7 +113,7 @@ impl Bench {
     fn poll(mut self, settings: Settings) -> Self {
         let said = Arc::clone(&self.said);
         let say = Box::new(move |line: &str| said.lock().unwrap().push(line.to_owned()));
-        let poller = Poller::new(settings, Arc::new(self.queues.clone()), self.made.clone(), say);
+        let poller = Poller::new(settings, Arc::new(Polled::plain(self.queues.clone())), self.made.clone(), say);
         self.poller = Some(tokio::spawn(poller.run(self.stop.subscribe())));
         self
     }

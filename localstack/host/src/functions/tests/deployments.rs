@@ -110,7 +110,7 @@ async fn a_queue_feeds_a_process() {
         enabled: true,
     };
     let stack = model::Stack { queues: vec![queue], mappings: vec![mapping], ..stack(function()) };
-    let bench = Bench::with(&stack, false, Arc::new(queues.clone())).await;
+    let bench = Bench::with(&stack, false, Arc::new(Polled::plain(queues.clone()))).await;
     let left = || {
         let counts = queues.counts("work").unwrap();
         counts.visible + counts.in_flight

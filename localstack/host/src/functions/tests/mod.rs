@@ -96,7 +96,8 @@ impl Bench {
         };
         let (counters, logged) = (Arc::<Counters>::default(), Logged::default());
         let log = Log::to(Box::new(logged.clone()), false);
-        let functions = Functions::start_with(options, source, Arc::clone(&counters), Arc::default(), log).await.unwrap();
+        let functions =
+            Functions::start_with(options, source, Arc::clone(&counters), Arc::default(), log).await.unwrap();
         functions.deploy(stack, &|_| test_function()).await.unwrap();
         Self { functions, counters, logged, folder: None }
     }

@@ -7,7 +7,7 @@ use super::*;
 #[tokio::test]
 async fn a_message_delivered_twice_comes_once_more_even_if_it_is_deleted_in_between() {
     let (_folder, queues) = with_queues(&["a"]).await;
-    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault { twice: true, shuffled: false })));
+    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault { twice: true, ..DeliveryFault::default() })));
     send(&queues, "a", "x").await;
     let first = receive(&queues, "a").await;
     queues.delete("a", &[first[0].receipt_handle.clone()]).await.unwrap();
@@ -22,7 +22,10 @@ async fn a_message_delivered_twice_comes_once_more_even_if_it_is_deleted_in_betw
 #[tokio::test]
 async fn shuffled_messages_come_all_in_another_order() {
     let (_folder, queues) = with_queues(&["a"]).await;
-    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault { twice: false, shuffled: true })));
+    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault {
+        shuffled: true,
+        ..DeliveryFault::default()
+    })));
     let sent: Vec<String> = (0..200).map(|number| format!("{number:03}")).collect();
     let message = |body: &String| ("a".to_owned(), NewMessage { body: body.clone(), ..NewMessage::default() });
     queues.send_all(sent.iter().map(message).collect()).await.unwrap();
