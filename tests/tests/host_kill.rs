@@ -1,8 +1,8 @@
 //! The local host is killed with SIGKILL while payments are made at full speed, and started again on what it kept:
 //! nothing that was answered is lost, and nothing happens twice.
 //!
-//! It runs a stack of its own in `.florin/kill-test`, and only where `FLORIN_EMULATOR` is `host`: other emulators promise
-//! nothing. `FLORIN_TEST_RELEASE=1` runs the binaries that are deployed, `FLORIN_KILL_PAYMENTS` another number.
+//! It runs a stack of its own in `.florin/kill-test`, and only where `FLORIN_EMULATOR` is `host`: other emulators
+//! promise nothing. `FLORIN_TEST_RELEASE=1` runs the binaries that are deployed, `FLORIN_KILL_PAYMENTS` another number.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,

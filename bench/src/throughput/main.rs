@@ -1,8 +1,9 @@
 //! Measures payments through a running stack, from POST to the receipt of the webhook that says `payment.completed`.
 //!
-//! `. .florin/local.env && cargo run --release --bin throughput [-- PAYMENTS CLIENTS]`; `./scripts/bench-local` compares
-//! the local host with MiniStack. First as many at once as clients can post, then one after the other. CPU time is what
-//! the kernel counts for the emulator's process and for the functions' processes below it, this program apart.
+//! `. .florin/local.env && cargo run --release --bin throughput [-- PAYMENTS CLIENTS]`; `./scripts/bench-local`
+//! compares the local host with MiniStack. First as many at once as clients can post, then one after the other. CPU
+//! time is what the kernel counts for the emulator's process and for the functions' processes below it, this program
+//! apart.
 #![allow(clippy::print_stdout, clippy::disallowed_methods, reason = "it prints what it measured by the clock")]
 
 use std::{
