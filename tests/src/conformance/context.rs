@@ -18,6 +18,7 @@ use aws_sdk_sqs::{
 use serde_json::{Value, json};
 
 use super::probe::Probe;
+use crate::stack::setting;
 
 /// How long a message may take that nothing holds up.
 pub const ARRIVAL: Duration = Duration::from_secs(8);
@@ -45,8 +46,12 @@ struct Made {
 }
 
 impl Context {
-    /// Clients as the environment says: `AWS_ENDPOINT_URL`, region, credentials.
+    /// Clients as the environment says: `AWS_ENDPOINT_URL`, region, credentials. AWS itself costs money, so it must be
+    /// asked for: `FLORIN_EMULATOR=aws`.
     pub async fn from_env() -> Self {
+        if std::env::var("FLORIN_EMULATOR").as_deref() != Ok("aws") {
+            setting("AWS_ENDPOINT_URL");
+        }
         let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
         let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         Self {
