@@ -15,8 +15,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use florin_tests::{
     receiver::Receiver,
-    stack::{SETTLE, Stack, setting},
+    stack::{SETTLE, Stack, setting, until},
 };
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const PAYMENTS: u32 = 100;
@@ -42,47 +43,26 @@ struct Work {
 async fn a_payment_stays_within_its_write_units_and_calls() {
     assert_eq!(setting("FLORIN_EMULATOR"), "host", "only the local host counts");
     let (stack, receiver) = (Stack::from_env().await, Receiver::start().await);
-    let pay = async |stack: Stack, key: String, url: String| {
-        let mut body = Stack::payment("4242");
-        body["webhook_url"] = url.into();
-        let payment = stack.pay(&key, &body).await;
-        stack.ended(payment["id"].as_str().unwrap(), SETTLE).await
-    };
-    let run = std::process::id();
-    // Every function is warm and knows the merchant; a warm one is what a payment meets.
-    pay(stack.clone(), format!("bill-{run}-warm"), receiver.url("warm")).await;
-    stack.drained(SETTLE).await;
-
-    // The processor's queue gives nothing out until every payment is there, so that batches are full, as under load.
-    let withheld = json!({ "service": "sqs", "operation": "ReceiveMessage", "resource": "-processing",
-                           "function": "poller", "fault": { "kind": "outage" } });
-    let rule = host(&stack, reqwest::Method::POST, "/_host/faults", Some(withheld)).await["id"].clone();
-    host(&stack, reqwest::Method::POST, "/_host/counters/reset", None).await;
-    let clients = (0..CLIENTS).map(|client| {
-        let (stack, url) = (stack.clone(), receiver.url("bill"));
-        tokio::spawn(async move {
-            let mut ids = Vec::new();
-            for n in (client..PAYMENTS).step_by(usize::try_from(CLIENTS).unwrap()) {
-                let mut body = Stack::payment("4242");
-                body["webhook_url"] = url.clone().into();
-                let payment = stack.pay(&format!("bill-{run}-{n}"), &body).await;
-                ids.push(payment["id"].as_str().unwrap().to_owned());
-            }
-            ids
-        })
-    });
+    // The first round warms as many environments as the second one needs: warm ones are what payments meet.
     let mut ids = Vec::new();
-    for client in clients.collect::<Vec<_>>() {
-        ids.extend(client.await.unwrap());
+    for round in ["warm", "counted"] {
+        // Queues give nothing out until all of a round's messages are there, so that batches are full, as under load.
+        let held = ["-processing", "-webhook", "-analytics"].map(|queue| hold_back(&stack, queue));
+        let [processing, webhook, analytics] = futures::future::join_all(held).await.try_into().unwrap();
+        host(&stack, Method::POST, "/_host/counters/reset", None).await;
+        ids = pay(&stack, round, &receiver.url(round)).await;
+        release(&stack, &processing).await;
+        let processed = async || (stack.depth(&setting("FLORIN_PROCESSING_QUEUE_URL")).await == (0, 0)).then_some(());
+        until("all payments are processed", SETTLE, processed).await;
+        release(&stack, &webhook).await;
+        release(&stack, &analytics).await;
+        stack.drained(SETTLE).await;
     }
-    host(&stack, reqwest::Method::DELETE, &format!("/_host/faults/{rule}"), None).await;
-    // Only the queues are looked at until all is done: reading payments would be counted too.
-    stack.drained(SETTLE).await;
-    let counters = host(&stack, reqwest::Method::GET, "/_host/counters", None).await;
+    let counters = host(&stack, Method::GET, "/_host/counters", None).await;
     for id in &ids {
         assert_eq!(stack.ended(id, SETTLE).await["status"], "completed");
     }
-    assert_eq!((ids.len(), receiver.received("bill").len()), (100, 100), "every payment was made and told, once");
+    assert_eq!((ids.len(), receiver.received("counted").len()), (100, 100), "every payment was made and told, once");
 
     let work = read(&counters);
     for (function, work) in work.iter().filter(|(function, _)| *function != POLLER) {
@@ -95,8 +75,42 @@ async fn a_payment_stays_within_its_write_units_and_calls() {
     assert!(calls <= CALLS_MAX, "{calls} calls a payment");
 }
 
+/// Makes `PAYMENTS` payments, `CLIENTS` at a time.
+async fn pay(stack: &Stack, round: &str, webhook_url: &str) -> Vec<String> {
+    let clients = (0..CLIENTS).map(|client| {
+        let (stack, url, round) =
+            (stack.clone(), webhook_url.to_owned(), format!("bill-{}-{round}", std::process::id()));
+        tokio::spawn(async move {
+            let mut ids = Vec::new();
+            for n in (client..PAYMENTS).step_by(usize::try_from(CLIENTS).unwrap()) {
+                let mut body = Stack::payment("4242");
+                body["webhook_url"] = url.clone().into();
+                let payment = stack.pay(&format!("{round}-{n}"), &body).await;
+                ids.push(payment["id"].as_str().unwrap().to_owned());
+            }
+            ids
+        })
+    });
+    let mut ids = Vec::new();
+    for client in clients.collect::<Vec<_>>() {
+        ids.extend(client.await.unwrap());
+    }
+    ids
+}
+
+/// Has the queue give nothing to its function. Returns the number of the rule.
+async fn hold_back(stack: &Stack, queue: &str) -> Value {
+    let rule = json!({ "service": "sqs", "operation": "ReceiveMessage", "resource": queue, "function": POLLER,
+                       "fault": { "kind": "outage" } });
+    host(stack, Method::POST, "/_host/faults", Some(rule)).await["id"].clone()
+}
+
+async fn release(stack: &Stack, rule: &Value) {
+    host(stack, Method::DELETE, &format!("/_host/faults/{rule}"), None).await;
+}
+
 /// A call of the host's control address.
-async fn host(stack: &Stack, method: reqwest::Method, path: &str, body: Option<Value>) -> Value {
+async fn host(stack: &Stack, method: Method, path: &str, body: Option<Value>) -> Value {
     let mut request = stack.http.request(method, format!("{}{path}", setting("AWS_ENDPOINT_URL")));
     if let Some(body) = body {
         request = request.json(&body);
