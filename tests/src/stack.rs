@@ -1,9 +1,15 @@
 //! A running stack, as `local.env` describes it.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use aws_config::BehaviorVersion;
-use aws_sdk_sqs::types::QueueAttributeName;
+use aws_config::{BehaviorVersion, Region};
+use aws_sdk_sqs::{config::Credentials, types::QueueAttributeName};
 use reqwest::Response;
 use serde_json::{Value, json};
 
@@ -13,6 +19,7 @@ pub const SETTLE: Duration = Duration::from_secs(30);
 /// How to reach it, and as whom.
 #[derive(Clone)]
 pub struct Stack {
+    settings: Arc<BTreeMap<String, String>>,
     pub http: reqwest::Client,
     pub api_url: String,
     pub api_key: String,
@@ -30,23 +37,50 @@ pub fn setting(name: &str) -> String {
 }
 
 impl Stack {
+    /// The stack whose settings the environment holds.
     pub async fn from_env() -> Self {
-        let api_url = setting("FLORIN_API_URL");
-        let aws = aws_config::load_defaults(BehaviorVersion::latest()).await;
+        setting("FLORIN_API_URL");
+        Self::with(std::env::vars().collect()).await
+    }
+
+    /// The stack that this `local.env` describes, whatever the environment holds.
+    pub async fn from_file(path: &Path) -> Self {
+        let text = fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+        let pairs = text.lines().filter_map(|line| line.strip_prefix("export ")?.split_once('='));
+        Self::with(pairs.map(|(name, value)| (name.to_owned(), value.trim_matches('\'').to_owned())).collect()).await
+    }
+
+    async fn with(settings: BTreeMap<String, String>) -> Self {
+        let get =
+            |name: &str| settings.get(name).unwrap_or_else(|| panic!("the stack's settings have no {name}")).clone();
+        let credentials =
+            Credentials::new(get("AWS_ACCESS_KEY_ID"), get("AWS_SECRET_ACCESS_KEY"), None, None, "local.env");
+        let aws = aws_config::defaults(BehaviorVersion::latest())
+            .endpoint_url(get("AWS_ENDPOINT_URL"))
+            .region(Region::new(get("AWS_REGION")))
+            .credentials_provider(credentials)
+            .load()
+            .await;
         Self {
             http: reqwest::Client::builder().no_proxy().timeout(SETTLE).build().unwrap(),
-            api_url,
-            api_key: setting("FLORIN_API_KEY"),
-            gateway_url: setting("FLORIN_GATEWAY_URL"),
-            gateway_key: setting("FLORIN_GATEWAY_KEY"),
+            api_url: get("FLORIN_API_URL"),
+            api_key: get("FLORIN_API_KEY"),
+            gateway_url: get("FLORIN_GATEWAY_URL"),
+            gateway_key: get("FLORIN_GATEWAY_KEY"),
             sqs: aws_sdk_sqs::Client::new(&aws),
             dynamodb: aws_sdk_dynamodb::Client::new(&aws),
+            settings: Arc::new(settings),
         }
+    }
+
+    /// One of the stack's settings.
+    pub fn setting(&self, name: &str) -> &str {
+        self.settings.get(name).unwrap_or_else(|| panic!("the stack's settings have no {name}"))
     }
 
     /// The same stack, called as the other merchant.
     pub fn as_other_merchant(&self) -> Self {
-        Self { api_key: setting("FLORIN_OTHER_API_KEY"), ..self.clone() }
+        Self { api_key: self.setting("FLORIN_OTHER_API_KEY").to_owned(), ..self.clone() }
     }
 
     /// A request to pay 100.00 NGN with the card of these last four digits.
@@ -140,7 +174,7 @@ impl Stack {
     pub async fn drained(&self, within: Duration) {
         until("every queue is empty", within, async || {
             for queue in ["PROCESSING", "WEBHOOK", "ANALYTICS"] {
-                if self.depth(&setting(&format!("FLORIN_{queue}_QUEUE_URL"))).await != (0, 0) {
+                if self.depth(self.setting(&format!("FLORIN_{queue}_QUEUE_URL"))).await != (0, 0) {
                     return None;
                 }
             }

@@ -1,5 +1,6 @@
-//! What AWS documents, against the endpoint that the environment names (`. .florin/local.env`); see docs/conformance.md.
+//! What AWS documents, against the endpoint that the environment names (`. .florin/local.env`).
 //!
+//! The cases, and what is known to differ, are in docs/conformance.md.
 //! `FLORIN_CONFORMANCE_ONLY=sqs.batch` runs the cases whose names hold that text.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a test stops at a surprise, and tells what it found")]
 
@@ -24,7 +25,8 @@ async fn every_case_passes_or_is_a_known_difference() {
         }
         let probe = Probe::start(&emulator, Path::new(env!("CARGO_BIN_EXE_conformance-probe"))).await;
         let probe = Arc::new(probe.map_err(|error| format!("{error:#}")));
-        println!("the functions' stack is there after {} ms", started.elapsed().as_millis());
+        let log = probe.as_ref().ok().and_then(Probe::log).unwrap_or_default();
+        println!("the functions' stack took {} ms; its log is {}", started.elapsed().as_millis(), log.display());
         let results = runner::run(&context.clone().with_probe(Arc::clone(&probe)), functional).await;
         // Ending it blocks.
         tokio::task::spawn_blocking(move || drop(probe)).await.unwrap();

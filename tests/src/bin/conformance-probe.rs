@@ -1,7 +1,8 @@
 //! The function behind the conformance suite: it does what each message asks for, and tells what it saw.
 //!
-//! A message's body is JSON: `report` is the queue that is told, `do` what is done (`succeed` without it), `ms` how long
-//! the invocation takes at least, `answer` what the function answers. Requests of the HTTP API are answered by path.
+//! A message's body is JSON: `report` is the queue that is told, `do` what is done (`succeed` without it), `ms` how
+//! long the invocation takes at least, `answer` what the function answers. Requests of the HTTP API are answered by
+//! path.
 #![allow(
     missing_docs,
     clippy::disallowed_methods,

@@ -21,7 +21,7 @@ pub fn document() -> String {
          What AWS documents, checked against a running emulator: {} small cases, each for one sentence of the AWS \
          documentation.\n\
          `./scripts/up --detach && . .florin/local.env && cargo test -p florin-tests --test conformance -- --nocapture` \
-         runs them; they work against any endpoint that the environment names, AWS included.\n\
+         runs them; they work against any endpoint that the environment names, and with `FLORIN_EMULATOR=aws` against AWS.\n\
          Cases of mappings and HTTP APIs run on an emulator of their own with `tests/conformance/template.yaml`; for any \
          other endpoint deploy that template and name a JSON file of its outputs in `FLORIN_CONFORMANCE_OUTPUTS`.\n\
          A case that fails and is not listed below fails the run, and so does one that is listed and passes.\n\n\

@@ -28,6 +28,9 @@ use crate::{
 /// Environments of a function without reserved concurrency. An account of AWS has 1,000 for all functions together; on
 /// one machine more processes than this only take turns.
 const ENVIRONMENTS_MAX: usize = 50;
+/// Environments of a function that start at the same time. Lambda has a machine for each; here a start takes the time of
+/// many invocations, and by its end one that works is often free.
+const STARTS_AT_ONCE_MAX: usize = 2;
 
 /// What every function needs of the host.
 pub(crate) struct Shared {
@@ -92,8 +95,8 @@ pub(crate) struct Pool {
 struct State {
     /// The one that was used last is the last.
     idle: Vec<(u64, oneshot::Sender<Job>)>,
-    /// Events for which an environment is starting. There are never more of them than starting environments, though one
-    /// that works may be ready before.
+    /// Events that take the first environment that is free, one that starts or one that works. While there are any, an
+    /// environment is starting.
     waiting: VecDeque<Job>,
     starting: usize,
     /// All environments.
@@ -132,16 +135,23 @@ impl Pool {
                 Err(back) => job = back,
             }
         }
-        if state.starting > state.waiting.len() {
+        // None is idle here.
+        let at_work = state.alive.saturating_sub(state.starting) + state.waiting.len();
+        if at_work < self.environments_max() {
             state.waiting.push_back(job);
-        } else if state.alive < self.environments_max() {
-            state.waiting.push_back(job);
-            self.start_one(&mut state);
+            self.start_awaited(&mut state);
         } else {
             drop(state);
             reply(job, Err(InvokeError::Throttled));
         }
         Ok(())
+    }
+
+    /// Starts environments for events that wait.
+    fn start_awaited(self: &Arc<Self>, state: &mut State) {
+        while state.starting < state.waiting.len().min(STARTS_AT_ONCE_MAX) && state.alive < self.environments_max() {
+            self.start_one(state);
+        }
     }
 
     /// Starts an environment if there is none.
@@ -165,17 +175,21 @@ impl Pool {
     }
 
     /// An environment has started.
-    pub(crate) fn started(&self, id: u64) -> Parked {
+    pub(crate) fn started(self: &Arc<Self>, id: u64) -> Parked {
         locked(&self.state).starting -= 1;
-        self.park(id)
+        let parked = self.park(id);
+        self.start_awaited(&mut locked(&self.state));
+        parked
     }
 
     /// An environment could not start: an event that waits for it fails.
-    pub(crate) fn not_started(&self, failure: &Failure, took: Duration) {
+    pub(crate) fn not_started(self: &Arc<Self>, failure: &Failure, took: Duration) {
         let job = {
             let mut state = locked(&self.state);
             state.starting -= 1;
-            if state.waiting.len() > state.starting { state.waiting.pop_front() } else { None }
+            let job = if state.waiting.len() > state.starting { state.waiting.pop_front() } else { None };
+            self.start_awaited(&mut state);
+            job
         };
         let Some(job) = job else { return };
         let function = &self.function;

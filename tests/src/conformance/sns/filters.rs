@@ -26,7 +26,12 @@ pub(super) const CASES: &[Case] = &[
     case!(sns, filter_anything_but_prefix, STRINGS, "anything-but with a prefix or suffix"),
     case!(sns, filter_wildcard, STRINGS, "wildcard"),
     case!(sns, filter_cidr, STRINGS, "cidr takes addresses of the network"),
-    case!(sns, filter_numbers, NUMBERS, "A number is compared as a number: 5 is 5.0; a String attribute is none"),
+    case!(
+        sns,
+        filter_numbers,
+        NUMBERS,
+        "numeric = compares numbers: 5 is 5.0; the text of a String attribute is no number"
+    ),
     case!(sns, filter_ranges, NUMBERS, "numeric takes ranges with open and closed ends"),
     case!(sns, filter_exists, KEYS, "exists true or false"),
     case!(sns, filter_and_or, LOGIC, "All keys must match, one value of each is enough"),
@@ -193,12 +198,12 @@ async fn filter_cidr(context: Context) -> Result<()> {
 async fn filter_numbers(context: Context) -> Result<()> {
     takes_attributes(
         &context,
-        json!({ "price": [5] }),
+        json!({ "price": [5], "size": [{ "numeric": ["=", 5] }] }),
         &[
-            (true, &[("price", "Number", "5")]),
-            (true, &[("price", "Number", "5.0")]),
-            (false, &[("price", "Number", "50")]),
-            (false, &[("price", "String", "5")]),
+            (true, &[("price", "Number", "5"), ("size", "Number", "5.0")]),
+            (false, &[("price", "Number", "50"), ("size", "Number", "5")]),
+            (false, &[("price", "Number", "5"), ("size", "Number", "5.1")]),
+            (false, &[("price", "String", "5"), ("size", "Number", "5")]),
         ],
     )
     .await

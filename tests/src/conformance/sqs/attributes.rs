@@ -32,8 +32,8 @@ pub(super) fn md5_hex(bytes: &[u8]) -> String {
     Md5::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// As the guide says: for each attribute by name: length and bytes of name, of type, a byte for the kind of value, length
-/// and bytes of the value.
+/// As the guide says: for each attribute by name: length and bytes of name, of type, a byte for the kind of value,
+/// length and bytes of the value.
 fn md5_of_attributes(attributes: &BTreeMap<&str, MessageAttributeValue>) -> String {
     let mut bytes = Vec::new();
     let mut field = |prefix: &[u8], field: &[u8]| {

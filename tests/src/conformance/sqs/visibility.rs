@@ -67,14 +67,14 @@ async fn visibility_zero_shows_at_once(context: Context) -> Result<()> {
 }
 
 async fn visibility_counts_from_change(context: Context) -> Result<()> {
-    let queue = context.queue(&[(VisibilityTimeout, "2")]).await?;
+    let queue = context.queue(&[(VisibilityTimeout, "5")]).await?;
     queue.send("a").await?;
     let message = queue.one().await?;
-    sleep_ms(1_000).await;
-    queue.change_visibility(&message, 3).await?;
+    sleep_ms(2_000).await;
+    queue.change_visibility(&message, 4).await?;
     let changed = Instant::now();
     queue.one().await?;
-    took("the return", changed, 2_700, 5_500)
+    took("the return", changed, 3_700, 7_000)
 }
 
 async fn visibility_can_be_shortened(context: Context) -> Result<()> {

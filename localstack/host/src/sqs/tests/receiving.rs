@@ -163,7 +163,10 @@ async fn visibility_changes_only_in_flight() {
     send(&queues, "a", "x").await;
     let handle = receive(&queues, "a").await[0].receipt_handle.clone();
     let queue = url("a");
-    let change = |handle: &str, seconds: Value| json!({ "QueueUrl": queue, "ReceiptHandle": handle, "VisibilityTimeout": seconds });
+    let change = |handle: &str, timeout: Value| {
+        let fields = [("QueueUrl", json!(queue)), ("ReceiptHandle", json!(handle)), ("VisibilityTimeout", timeout)];
+        Value::Object(fields.map(|(name, value)| (name.to_owned(), value)).into_iter().collect())
+    };
     ok(&queues, "ChangeMessageVisibility", change(&handle, json!(43_000))).await;
     for (handle, seconds, code) in [
         (handle.as_str(), json!(43_201), "InvalidParameterValue"),

@@ -2,6 +2,8 @@
 //!
 //! Every case has a queue that the function tells what it saw, so that cases share the template's mappings.
 
+mod failures;
+
 use std::{
     collections::BTreeSet,
     time::{Duration, Instant},
@@ -22,14 +24,16 @@ use super::{
 
 const EVENT: &str = "Lambda Developer Guide, Using Lambda with Amazon SQS";
 const BATCHES: &str = "Lambda Developer Guide, Polling and batching streams and queues";
-const ERRORS: &str = "Lambda Developer Guide, Handling errors for an SQS event source";
 const SCALING: &str = "Lambda Developer Guide, Scaling behavior for SQS event source mappings";
 const FILTERS: &str = "Lambda Developer Guide, Using event filtering with an SQS event source";
 const RUNTIME: &str = "Lambda Developer Guide, Defined runtime environment variables";
 const CONTEXT: &str = "Lambda Developer Guide, Runtime API";
 
+/// A mapping whose function fails is fed ever more slowly; an invocation comes within this time all the same.
+const INVOKED_WITHIN: Duration = Duration::from_secs(20);
+
 pub(super) fn cases() -> Vec<Case> {
-    CASES.to_vec()
+    [CASES, failures::CASES].concat()
 }
 
 const CASES: &[Case] = &[
@@ -43,47 +47,6 @@ const CASES: &[Case] = &[
     case!(mappings, batch_of_more_than_ten, BATCHES, "With a window a batch may have more than ten records"),
     case!(mappings, window_fills, BATCHES, "MaximumBatchingWindowInSeconds gathers records from the first one on"),
     case!(mappings, window_ends, BATCHES, "A batch that does not fill goes when its window ends"),
-    case!(
-        mappings,
-        error_returns_batch,
-        ERRORS,
-        "When the function fails, the batch returns after the visibility time-out"
-    ),
-    case!(mappings, exit_returns_batch, ERRORS, "When the function's process ends, the batch returns likewise"),
-    case!(
-        mappings,
-        timeout_returns_batch,
-        ERRORS,
-        "When the function exceeds its time-out, the batch returns likewise"
-    ),
-    case!(
-        mappings,
-        failing_message_is_dead_letter,
-        ERRORS,
-        "A message that always fails goes to the queue's dead letters"
-    ),
-    case!(mappings, answer_without_partial, ERRORS, "Without ReportBatchItemFailures the answer counts for nothing"),
-    case!(mappings, partial_failure, ERRORS, "With ReportBatchItemFailures only the records named return"),
-    case!(
-        mappings,
-        partial_failure_alone_is_dead_letter,
-        ERRORS,
-        "A record that always fails goes to the dead letters alone"
-    ),
-    case!(mappings, complete_success, ERRORS, "An empty or null list, an empty or null answer: the batch succeeds"),
-    case!(
-        mappings,
-        complete_failure,
-        ERRORS,
-        "An answer that is no JSON object, an empty, null or misnamed identifier: the batch fails"
-    ),
-    case!(mappings, unknown_identifier, ERRORS, "An identifier that is no record's: the batch fails"),
-    case!(
-        mappings,
-        visibility_set_by_function,
-        ERRORS,
-        "A failed record whose visibility the function changed returns then"
-    ),
     case!(mappings, filter_takes, FILTERS, "Records that match one of the filters reach the function"),
     case!(mappings, filter_deletes_others, FILTERS, "Records that match no filter are deleted unseen"),
     case!(mappings, filter_on_json, FILTERS, "A filter on fields of the body does not match a body that is no JSON"),
@@ -101,7 +64,7 @@ async fn queues(context: &Context, name: &str) -> Result<(Queue, Queue)> {
 
 /// What one invocation saw.
 async fn report(reports: &Queue) -> Result<Value> {
-    let message = reports.some(1, Duration::from_secs(12)).await.context("what the function reports")?.remove(0);
+    let message = reports.some(1, INVOKED_WITHIN).await.context("what the function reports")?.remove(0);
     reports.delete(&message).await?;
     json_of(&message)
 }
@@ -253,12 +216,12 @@ async fn batch_of_more_than_ten(context: Context) -> Result<()> {
 
 async fn window_fills(context: Context) -> Result<()> {
     let (queue, reports) = queues(&context, "WindowQueue").await?;
-    for _ in 0..5 {
+    for _ in 0..4 {
         ask(&queue, &reports, json!({})).await?;
         tokio::time::sleep(Duration::from_millis(250)).await;
     }
     let first = records(&report(&reports).await?).len();
-    same("the first batch of five messages within 1.5 s, with a window of 2 s", first, 5)
+    same("the first batch of four messages within a second, with a window of 3 s", first, 4)
 }
 
 async fn window_ends(context: Context) -> Result<()> {
@@ -267,127 +230,6 @@ async fn window_ends(context: Context) -> Result<()> {
     ask(&queue, &reports, json!({})).await?;
     report(&reports).await?;
     took("the batch", sent, 0, 5_000)
-}
-
-/// A message of this kind comes twice and is then a dead letter: two receives are allowed.
-async fn returns(context: &Context, body: Value) -> Result<()> {
-    let (queue, reports) = queues(context, "SingleQueue").await?;
-    let id = ask(&queue, &reports, body).await?;
-    for count in ["1", "2"] {
-        let report = report(&reports).await?;
-        let record = records(&report).pop().context("no record")?;
-        same("the record", (record["messageId"].as_str(), receive_count(&record)), (Some(id.as_str()), count))?;
-    }
-    Ok(())
-}
-
-async fn error_returns_batch(context: Context) -> Result<()> {
-    let started = Instant::now();
-    returns(&context, json!({ "do": "error" })).await?;
-    took("the second try", started, 2_700, 15_000)
-}
-
-async fn exit_returns_batch(context: Context) -> Result<()> {
-    returns(&context, json!({ "do": "exit" })).await
-}
-
-async fn timeout_returns_batch(context: Context) -> Result<()> {
-    returns(&context, json!({ "do": "time-out" })).await
-}
-
-/// Waits for the dead letter with this id; others are of other cases.
-async fn dead_letter(queue: &Queue, id: &str) -> Result<()> {
-    let started = Instant::now();
-    while started.elapsed() < Duration::from_secs(20) {
-        for message in queue.receive(10, 1).await? {
-            if message.message_id() == Some(id) {
-                return queue.delete(&message).await;
-            }
-            queue.change_visibility(&message, 0).await?;
-        }
-    }
-    anyhow::bail!("the message is no dead letter after 20 s")
-}
-
-async fn failing_message_is_dead_letter(context: Context) -> Result<()> {
-    let (queue, reports) = queues(&context, "SingleQueue").await?;
-    let id = ask(&queue, &reports, json!({ "do": "error" })).await?;
-    dead_letter(&context.probe()?.queue("SingleDeadLetters")?, &id).await
-}
-
-async fn answer_without_partial(context: Context) -> Result<()> {
-    let (queue, reports) = queues(&context, "SingleQueue").await?;
-    ask(&queue, &reports, json!({ "do": "fail" })).await?;
-    report(&reports).await?;
-    reports.stays_empty(5).await
-}
-
-async fn partial_failure(context: Context) -> Result<()> {
-    let (queue, reports) = queues(&context, "PartialQueue").await?;
-    ask(&queue, &reports, json!({})).await?;
-    let failing = ask(&queue, &reports, json!({ "do": "fail" })).await?;
-    ask(&queue, &reports, json!({})).await?;
-    let (mut first, mut second) = (Vec::new(), Vec::new());
-    while first.len() < 3 || second.is_empty() {
-        for record in own_records(&report(&reports).await?, &reports) {
-            let id = record["messageId"].as_str().unwrap_or_default().to_owned();
-            if receive_count(&record) == "1" { first.push(id) } else { second.push(id) }
-        }
-    }
-    same("what returned", second, [failing])?;
-    reports.stays_empty(4).await
-}
-
-async fn partial_failure_alone_is_dead_letter(context: Context) -> Result<()> {
-    let (queue, reports) = queues(&context, "PartialQueue").await?;
-    ask(&queue, &reports, json!({})).await?;
-    let failing = ask(&queue, &reports, json!({ "do": "fail" })).await?;
-    dead_letter(&context.probe()?.queue("PartialDeadLetters")?, &failing).await
-}
-
-/// Whether a batch of one record returns after each of these answers.
-async fn after_answers(context: &Context, answers: &[Value], returns: bool) -> Result<()> {
-    for answer in answers {
-        let (queue, reports) = queues(context, "AnswersQueue").await?;
-        ask(&queue, &reports, json!({ "answer": answer })).await?;
-        report(&reports).await?;
-        let again = reports.receive(1, 5).await?.pop();
-        ensure!(again.is_some() == returns, "after the answer {answer} the record returned: {}", again.is_some());
-        // What returns goes on returning until it is purged with its queue.
-    }
-    Ok(())
-}
-
-async fn complete_success(context: Context) -> Result<()> {
-    let answers = [json!({ "batchItemFailures": [] }), json!({ "batchItemFailures": null }), json!({}), json!(null)];
-    let each = answers.iter().map(|answer| after_answers(&context, std::slice::from_ref(answer), false));
-    futures::future::try_join_all(each).await.map(drop)
-}
-
-async fn complete_failure(context: Context) -> Result<()> {
-    let answers = [
-        json!("no object"),
-        json!({ "batchItemFailures": [{ "itemIdentifier": "" }] }),
-        json!({ "batchItemFailures": [{ "itemIdentifier": null }] }),
-        json!({ "batchItemFailures": [{ "messageId": "x" }] }),
-    ];
-    let each = answers.iter().map(|answer| after_answers(&context, std::slice::from_ref(answer), true));
-    futures::future::try_join_all(each).await.map(drop)
-}
-
-async fn unknown_identifier(context: Context) -> Result<()> {
-    let answer = json!({ "batchItemFailures": [{ "itemIdentifier": "00000000-0000-4000-8000-000000000000" }] });
-    after_answers(&context, &[answer], true).await
-}
-
-async fn visibility_set_by_function(context: Context) -> Result<()> {
-    let (queue, reports) = queues(&context, "PartialQueue").await?;
-    ask(&queue, &reports, json!({ "do": "hide", "queue": queue.url })).await?;
-    report(&reports).await?;
-    let hidden = Instant::now();
-    report(&reports).await?;
-    // Hidden for 6 s by the function; the queue's own time-out is 3 s.
-    took("the return", hidden, 5_000, 11_000)
 }
 
 async fn filter_takes(context: Context) -> Result<()> {
