@@ -25,7 +25,7 @@ async fn every_case_passes_or_is_a_known_difference() {
         }
         let probe = Probe::start(&emulator, Path::new(env!("CARGO_BIN_EXE_conformance-probe"))).await;
         let probe = Arc::new(probe.map_err(|error| format!("{error:#}")));
-        let log = probe.as_ref().ok().and_then(Probe::log).unwrap_or_default();
+        let log = (*probe).as_ref().ok().and_then(Probe::log).unwrap_or_default();
         println!("the functions' stack took {} ms; its log is {}", started.elapsed().as_millis(), log.display());
         let results = runner::run(&context.clone().with_probe(Arc::clone(&probe)), functional).await;
         // Ending it blocks.

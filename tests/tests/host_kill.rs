@@ -23,7 +23,7 @@ use std::{
 
 use aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
 use florin_tests::{
-    place::{built_beside, root},
+    place::{built_beside, is_release, root},
     receiver::Receiver,
     stack::{Stack, until},
 };
@@ -59,11 +59,6 @@ fn tool(build: bool, arguments: &[&str]) -> Command {
     };
     command.args(arguments).args(["--state-dir", STATE]).current_dir(root()).stdin(Stdio::null());
     command
-}
-
-/// Whether the binaries that are deployed are run.
-fn is_release() -> bool {
-    std::env::var("FLORIN_TEST_RELEASE").is_ok_and(|value| value == "1")
 }
 
 /// Starts the stack: with nothing, or with what it has kept.

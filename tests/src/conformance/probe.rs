@@ -16,7 +16,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 
 use super::context::Queue;
-use crate::place::{built_beside, root};
+use crate::place::{host, root};
 
 /// How long the start of an emulator may take, its deployment included.
 const START_WITHIN: Duration = Duration::from_secs(60);
@@ -151,7 +151,7 @@ fn parameters(endpoint: &str) -> Value {
 fn start_host(binary: &Path) -> Result<Started> {
     let (folder, port) = (empty_folder(binary)?, free_port()?);
     let endpoint = format!("http://127.0.0.1:{port}");
-    let host = built_beside(binary, "florin-host")?;
+    let host = host(binary)?;
     let ready = folder.join("ready.json");
     let mut command = Command::new(host);
     command.arg("--template").arg(root().join("tests/conformance/template.yaml"));
