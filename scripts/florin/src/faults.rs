@@ -57,7 +57,7 @@ struct Rule {
     /// A part of the name of the table, queue, topic, function or API
     #[arg(long)]
     resource: Option<String>,
-    /// A part of the calling function's name; `client` for everybody else
+    /// A part of the calling function's name; `poller` for what feeds queues to functions, `client` for everybody else
     #[arg(long)]
     function: Option<String>,
     /// Only the nth call that the rule is about, from 1
