@@ -26,7 +26,9 @@ macro_rules! say {
 
 /// Announces a step.
 pub(crate) fn step(text: &str) {
-    eprintln!("==> {text}");
+    if writeln!(std::io::stderr().lock(), "==> {text}").is_err() {
+        // Nobody listens; the work goes on.
+    }
 }
 
 /// Runs a command whose own output is no pleasure: into a log, with a sign of life now and then, and shown if it
