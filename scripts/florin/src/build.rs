@@ -28,8 +28,8 @@ pub(crate) struct Built {
 /// What to build.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Wanted {
-    /// The release profile; the functions through cargo-lambda, as `sam build` does. Else the development profile: quick,
-    /// and shared with the tests.
+    /// The release profile, through cargo-lambda as `sam build` does. Else the development profile: quick, and shared
+    /// with the tests.
     pub(crate) release: bool,
     /// Build nothing: take what is there.
     pub(crate) as_built: bool,
