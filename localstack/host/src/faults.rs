@@ -1,7 +1,7 @@
 //! Faults on purpose, by rule: what may go wrong in AWS, made to happen here.
 //!
-//! A rule says which calls it is about (service, operation, resource, calling function), which of them it hits (the nth,
-//! a share of them, for a time) and what then happens. Every firing is logged.
+//! A rule says which calls it is about (service, operation, resource, calling function), which of them it hits (the
+//! nth, a share of them, for a time) and what then happens. Every firing is logged.
 
 use std::{
     sync::{Mutex, MutexGuard, PoisonError},

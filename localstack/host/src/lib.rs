@@ -14,6 +14,7 @@ pub mod front;
 pub mod functions;
 pub mod host;
 pub mod http_api;
+mod ids;
 pub mod log;
 pub mod model;
 pub mod sns;

@@ -1,4 +1,5 @@
-//! What a template asks for, with every intrinsic resolved: the contract between `template` and the modules that run it.
+//! What a template asks for, with every intrinsic resolved: the contract between `template` and the modules that run
+//! it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -84,8 +85,7 @@ pub struct Function {
     pub async_retries_max: u32,
     /// How old an asynchronous event may become.
     pub async_event_age_max: Duration,
-    /// Minimum level of application logs, `LOG_LEVEL`-style, for `AWS_LAMBDA_LOG_LEVEL`; `AWS_LAMBDA_LOG_FORMAT` is JSON
-    /// when set.
+    /// Minimum level of application logs for `AWS_LAMBDA_LOG_LEVEL`; `AWS_LAMBDA_LOG_FORMAT` is JSON when it is set.
     pub application_log_level: Option<String>,
     /// Name of the log group, for `AWS_LAMBDA_LOG_GROUP_NAME`.
     pub log_group: String,

@@ -7,7 +7,7 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::body::Body;
+use axum::{body::Body, extract::ConnectInfo};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
@@ -77,7 +77,7 @@ impl Front {
                 accepted = listener.accept() => accepted,
                 _ = stopping.wait_for(|stopping| *stopping) => return,
             };
-            let Ok((stream, _)) = accepted else {
+            let Ok((stream, peer)) = accepted else {
                 // Out of file descriptors, most likely: others will close some.
                 tokio::time::sleep(Duration::from_millis(50)).await;
                 continue;
@@ -88,7 +88,10 @@ impl Front {
             }
             let front = Arc::clone(&self);
             tokio::spawn(async move {
-                let service = service_fn(|request| front.answer(request));
+                let service = service_fn(|mut request: Request<Incoming>| {
+                    request.extensions_mut().insert(ConnectInfo(peer));
+                    front.answer(request)
+                });
                 // A connection that breaks is the caller's business; one that is dropped by a rule has been logged.
                 drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
             });

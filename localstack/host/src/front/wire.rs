@@ -7,7 +7,7 @@ use http::{
 };
 use serde_json::json;
 
-use crate::{error::ServiceError, faults::Service};
+use crate::{error::ServiceError, faults::Service, ids::uuid};
 
 const AMZ_JSON: HeaderValue = HeaderValue::from_static("application/x-amz-json-1.0");
 const XML: HeaderValue = HeaderValue::from_static("text/xml");
@@ -107,7 +107,7 @@ fn with_type(status: StatusCode, content_type: HeaderValue, text: String) -> Res
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, content_type);
     response.headers_mut().insert(CONTENT_LENGTH, length);
-    if let Ok(id) = HeaderValue::try_from(request_id()) {
+    if let Ok(id) = HeaderValue::try_from(uuid()) {
         response.headers_mut().insert(REQUEST_ID, id);
     }
     response
@@ -128,7 +128,7 @@ fn typed(namespace: &str, error: &ServiceError) -> String {
 fn xml(error: &ServiceError) -> String {
     let fault = if error.is_sender_fault() { "Sender" } else { "Receiver" };
     let code = escape(error.query_code.as_ref().unwrap_or(&error.code));
-    let (message, id) = (escape(&error.message), request_id());
+    let (message, id) = (escape(&error.message), uuid());
     format!(
         "<ErrorResponse xmlns=\"http://sns.amazonaws.com/doc/2010-03-31/\"><Error><Type>{fault}</Type>\
          <Code>{code}</Code><Message>{message}</Message></Error><RequestId>{id}</RequestId></ErrorResponse>"
@@ -137,16 +137,4 @@ fn xml(error: &ServiceError) -> String {
 
 fn escape(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
-}
-
-/// A random id in the form of a UUID. Without randomness all are zero, which harms nobody here.
-fn request_id() -> String {
-    let mut bytes = [0; 16];
-    if getrandom::fill(&mut bytes).is_err() {
-        bytes.fill(0);
-    }
-    let number = u128::from_be_bytes(bytes);
-    let text = format!("{number:032x}");
-    let part = |from: usize, to: usize| text.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }

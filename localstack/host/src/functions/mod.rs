@@ -9,12 +9,11 @@
 //! | `deploy.rs` | what changes from one template to the next |
 //! | `mappings` | queues that feed functions |
 //! | `schedules` | the clock, and asynchronous invocation with its retries |
-//! | `log.rs`, `usage.rs`, `failure.rs`, `ids.rs` | what is written about all that |
+//! | `log.rs`, `usage.rs`, `failure.rs` | what is written about all that |
 
 mod deploy;
 mod environment;
 mod failure;
-mod ids;
 mod log;
 mod mappings;
 mod pool;

@@ -14,7 +14,7 @@ use tokio::sync::{Notify, oneshot};
 use super::{
     InvokeError, Options, environment,
     failure::Failure,
-    ids, locked,
+    locked,
     log::{Label, Log},
     runtime_api::RuntimeApi,
     usage::report,
@@ -22,14 +22,14 @@ use super::{
 use crate::{
     counters::{Counters, Invocation},
     faults::Faults,
-    model,
+    ids, model,
 };
 
 /// Environments of a function without reserved concurrency. An account of AWS has 1,000 for all functions together; on
 /// one machine more processes than this only take turns.
 const ENVIRONMENTS_MAX: usize = 50;
-/// Environments of a function that start at the same time. Lambda has a machine for each; here a start takes the time of
-/// many invocations, and by its end one that works is often free.
+/// Environments of a function that start at the same time. Lambda has a machine for each; here a start takes the time
+/// of many invocations, and by its end one that works is often free.
 const STARTS_AT_ONCE_MAX: usize = 2;
 
 /// What every function needs of the host.

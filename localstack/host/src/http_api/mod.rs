@@ -34,8 +34,8 @@ use self::{
 use crate::{
     clock,
     functions::{Functions, InvokeError},
+    ids::uuid,
     model,
-    sns::ids::uuid,
 };
 
 /// Bytes of a request's body that an HTTP API takes.
@@ -126,9 +126,7 @@ impl HttpApis {
     }
 
     async fn answer(&self, endpoint: &Endpoint, id: &str, path: &str, request: Request) -> Response {
-        let Ok(request_id) = request_id(endpoint.kind) else {
-            return Refusal::FunctionFailed.response(endpoint.kind);
-        };
+        let request_id = request_id(endpoint.kind);
         let answer = self.invoke(endpoint, id, path, request, &request_id).await;
         let mut response = answer.unwrap_or_else(|refusal| refusal.response(endpoint.kind));
         let header = match endpoint.kind {
@@ -164,7 +162,7 @@ impl HttpApis {
             stage: &endpoint.stage,
             parameters,
             request_id,
-            trace_id: &trace_id(now_ms).ok_or(Refusal::FunctionFailed)?,
+            trace_id: &trace_id(now_ms),
             now_ms,
         };
         let event = event::build(&request, &context).to_string().into_bytes();
@@ -276,18 +274,18 @@ async fn read(kind: Kind, path: &str, request: Request) -> Result<Incoming, Refu
 }
 
 /// API Gateway's ids are sixteen characters of base64, those of Lambda UUIDs.
-fn request_id(kind: Kind) -> Result<String, Refusal> {
+fn request_id(kind: Kind) -> String {
     use base64::{Engine, prelude::BASE64_STANDARD};
 
-    let id = uuid().map_err(|_| Refusal::FunctionFailed)?;
+    let id = uuid();
     match kind {
-        Kind::Api => Ok(BASE64_STANDARD.encode(id.bytes().take(11).collect::<Vec<_>>())),
-        Kind::Url => Ok(id),
+        Kind::Api => BASE64_STANDARD.encode(id.bytes().take(11).collect::<Vec<_>>()),
+        Kind::Url => id,
     }
 }
 
 /// `Root=1-5759e988-bd862e3fe1be46a994272793`: seconds since 1970 and 96 random bits.
-fn trace_id(now_ms: u64) -> Option<String> {
-    let random: String = uuid().ok()?.chars().filter(|character| *character != '-').take(24).collect();
-    Some(format!("Root=1-{:08x}-{random}", now_ms / 1_000))
+fn trace_id(now_ms: u64) -> String {
+    let random: String = uuid().chars().filter(|character| *character != '-').take(24).collect();
+    format!("Root=1-{:08x}-{random}", now_ms / 1_000)
 }

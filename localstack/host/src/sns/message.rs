@@ -6,12 +6,10 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{
-    fields::{Fields, invalid},
-    ids::uuid,
-};
+use super::fields::{Fields, invalid};
 use crate::{
     error::ServiceError,
+    ids::uuid,
     sqs::{Attribute, AttributeValue},
 };
 
@@ -64,7 +62,7 @@ impl Message {
         };
         let bytes =
             message.len() + attributes.iter().map(|(name, attribute)| attribute_bytes(name, attribute)).sum::<usize>();
-        Ok(Self { id: uuid()?, body, subject, attributes, bytes })
+        Ok(Self { id: uuid(), body, subject, attributes, bytes })
     }
 
     /// The notification that wraps the message on its way to a queue without raw delivery.

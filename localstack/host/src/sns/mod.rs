@@ -3,7 +3,6 @@
 //! The query protocol of SNS, for subscriptions of queues. What SNS has for phones, applications and FIFO topics is
 //! refused by name. Policies and encryption keys of topics are kept and have no effect.
 
-pub(crate) mod ids;
 pub mod pattern;
 
 mod fields;

@@ -11,8 +11,7 @@ use anyhow::Context;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::ids::uuid;
-use crate::error::ServiceError;
+use crate::{error::ServiceError, ids::uuid};
 
 /// Everything that is remembered.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -86,7 +85,7 @@ impl State {
         self.topic(&subscription.topic_arn)?;
         let arn = match self.find(&subscription.topic_arn, &subscription.queue_arn) {
             Some(arn) => arn.to_owned(),
-            None => format!("{}:{}", subscription.topic_arn, uuid()?),
+            None => format!("{}:{}", subscription.topic_arn, uuid()),
         };
         self.subscriptions.insert(arn.clone(), subscription);
         Ok(arn)

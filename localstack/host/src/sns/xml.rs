@@ -1,14 +1,14 @@
 //! Answers of the query protocol.
 
-use super::ids::uuid;
 use crate::error::ServiceError;
+use crate::ids::uuid;
 
 /// The namespace of every answer.
 const NAMESPACE: &str = "http://sns.amazonaws.com/doc/2010-03-31/";
 
 /// The answer of an operation, around its result.
 pub(super) fn answer(operation: &str, result: &str) -> Result<String, ServiceError> {
-    let request_id = uuid()?;
+    let request_id = uuid();
     Ok(format!(
         "<{operation}Response xmlns=\"{NAMESPACE}\"><{operation}Result>{result}</{operation}Result>\
          <ResponseMetadata><RequestId>{request_id}</RequestId></ResponseMetadata></{operation}Response>"

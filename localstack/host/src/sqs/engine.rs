@@ -17,7 +17,7 @@ use super::{
     settings::{DELAY_SECONDS, VISIBILITY_SECONDS, milliseconds},
     store::Change,
 };
-use crate::{deliveries::DeliveryFault, error::ServiceError, model::Place};
+use crate::{deliveries::DeliveryFault, error::ServiceError, ids, model::Place};
 
 /// Milliseconds that a message may stay hidden after a receive, however often that is changed.
 const HIDDEN_MS_MAX: u64 = *VISIBILITY_SECONDS.end() * 1_000;
@@ -73,18 +73,6 @@ pub(super) enum Attempt {
 pub(super) fn chance() -> u64 {
     // Without chance ids repeat; there is no system that this host runs on that has none.
     getrandom::u64().unwrap_or_default()
-}
-
-pub(super) fn new_message_id() -> String {
-    let (high, low) = (chance(), chance());
-    format!(
-        "{:08x}-{:04x}-4{:03x}-{:04x}-{:012x}",
-        high >> 32,
-        (high >> 16) & 0xffff,
-        high & 0xfff,
-        (low >> 48) & 0x3fff | 0x8000,
-        low & 0xffff_ffff_ffff
-    )
 }
 
 impl State {
@@ -194,7 +182,7 @@ impl State {
                 None => self.queue(&name)?.record.settings.delay_ms,
             };
             let content = Content {
-                id: new_message_id(),
+                id: ids::uuid(),
                 body: message.body,
                 attributes: message.attributes,
                 trace_header: message.trace_header,

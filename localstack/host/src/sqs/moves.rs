@@ -9,12 +9,12 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    engine::{State, new_message_id},
+    engine::State,
     errors::{invalid_parameter, namespaced, no_resource},
     message::{Content, Position},
     store::Change,
 };
-use crate::error::ServiceError;
+use crate::{error::ServiceError, ids};
 
 /// Messages of one step: the lock is let go in between.
 const STEP_MESSAGES_MAX: u64 = 100;
@@ -233,7 +233,7 @@ impl State {
         let destination = self.name_of(destination, "DestinationArn").map_err(|_| gone)?;
         let old = &message.content;
         let content = Content {
-            id: new_message_id(),
+            id: ids::uuid(),
             body: old.body.clone(),
             attributes: old.attributes.clone(),
             trace_header: old.trace_header.clone(),

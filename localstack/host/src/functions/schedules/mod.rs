@@ -13,8 +13,8 @@ use serde_json::{Value, json};
 use tokio::{sync::watch, time::sleep};
 
 pub(crate) use self::{asynchronous::Retries, cron::Cron};
-use super::{ids, mappings::Target};
-use crate::{clock, model};
+use super::mappings::Target;
+use crate::{clock, ids, model};
 
 /// A schedule at work.
 pub(crate) struct Runner {

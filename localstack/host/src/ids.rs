@@ -1,4 +1,4 @@
-//! Ids that Lambda and X-Ray give out.
+//! Random ids: of messages, requests and traces.
 
 use crate::clock;
 
