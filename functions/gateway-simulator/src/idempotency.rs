@@ -1,7 +1,8 @@
 //! One effect per `Idempotency-Key`. <https://docs.stripe.com/api/idempotent_requests>
 //!
-//! A request claims its key, works, and commits its records and its answer in one transaction that is conditional on
-//! the claim. A request that dies in between leaves a claim that lapses; it leaves no half of anything.
+//! A request works, and commits its records and its answer in one transaction that is conditional on its key being
+//! free. One that takes its time claims the key first, so that a retry meets a request that still runs; if it dies, its
+//! claim lapses. None leaves half of anything.
 
 use std::{future::Future, time::Duration};
 
@@ -42,23 +43,22 @@ impl Simulator {
         F: Future<Output = Result<Effect, Failure>> + Send,
     {
         let fingerprint = post.fingerprint();
-        let claim_id = id::random("claim_");
-        let claim = post.key.as_deref().map(|key| Claim { key, fingerprint: &fingerprint, id: &claim_id });
-        if let Some(claim) = &claim
-            && let Some(response) = self.answer_of(claim).await?
-        {
-            return Ok(response);
-        }
-        let mut effect = plan().await?;
-        if let Some(claim) = &claim {
-            let now = self.now_ms();
-            let delay_ms = i64::try_from(post.delay.as_millis()).unwrap_or(i64::MAX);
-            let until = now.saturating_add(CLAIM_MS).saturating_add(delay_ms);
-            if !self.table.claim(claim, now, until).await? {
-                return self.answer_of(claim).await?.ok_or_else(Failure::key_in_use);
-            }
-        }
+        let claim_id = (!post.delay.is_zero()).then(|| id::random("claim_"));
+        let claim = post.key.as_deref().map(|key| Claim { key, fingerprint: &fingerprint, id: claim_id.as_deref() });
+        let mut effect = match plan().await {
+            Ok(effect) => effect,
+            // What the key has been answered goes before what the request would meet today.
+            Err(failure) => return self.answer_of(claim.as_ref()).await?.ok_or(failure),
+        };
         if !post.delay.is_zero() {
+            if let Some(claim) = &claim {
+                let now = self.now_ms();
+                let delay_ms = i64::try_from(post.delay.as_millis()).unwrap_or(i64::MAX);
+                let until = now.saturating_add(CLAIM_MS).saturating_add(delay_ms);
+                if !self.table.claim(claim, now, until).await? {
+                    return self.answer_of(Some(claim)).await?.ok_or_else(Failure::key_in_use);
+                }
+            }
             tokio::time::sleep(post.delay).await;
             effect = plan().await?;
         }
@@ -71,8 +71,7 @@ impl Simulator {
                     return Ok(json(effect.status, kept.body));
                 }
                 Commit::ClaimLost => {
-                    let Some(claim) = &claim else { break };
-                    return self.answer_of(claim).await?.ok_or_else(Failure::key_in_use);
+                    return self.answer_of(claim.as_ref()).await?.ok_or_else(Failure::key_in_use);
                 }
                 Commit::Conflict => {
                     tokio::time::sleep(Duration::from_millis(COMMIT_DELAY_MS << round)).await;
@@ -84,7 +83,8 @@ impl Simulator {
     }
 
     /// What is kept for the key, if anything.
-    async fn answer_of(&self, claim: &Claim<'_>) -> Result<Option<Response>, Failure> {
+    async fn answer_of(&self, claim: Option<&Claim<'_>>) -> Result<Option<Response>, Failure> {
+        let Some(claim) = claim else { return Ok(None) };
         let Some(known) = self.table.key(claim.key, self.now_ms()).await? else {
             return Ok(None);
         };

@@ -8,8 +8,8 @@
 //! | behaviour | `behaviour` | `behaviour` | `body` |
 //!
 //! **Invariant: one effect per key.** A record and the answer of its key become visible in one transaction, which is
-//! conditional on the claim that this request holds. So of any number of requests with one key, racing, repeated or
-//! killed at any point, one has an effect, and the others get its answer.
+//! conditional on the key being free, or claimed by this request. So of any number of requests with one key, racing,
+//! repeated or killed at any point, one has an effect, and the others get its answer.
 
 use aws_sdk_dynamodb::{
     Client,
@@ -28,6 +28,9 @@ pub const KEY_KEPT_MS: i64 = 24 * 60 * 60 * 1_000;
 
 /// How many pages one listing reads from the table. A page is a megabyte, and a listing has at most 101 records.
 const LIST_PAGES_MAX: usize = 20;
+
+/// Nobody has the key, or whoever had it has lost it; DynamoDB removes late.
+const KEY_IS_FREE: &str = "attribute_not_exists(pk) OR until_ms < :now";
 
 /// What the reason of a canceled transaction is called if a condition did not hold.
 const CONDITION_FAILED: &str = "ConditionalCheckFailed";
@@ -87,15 +90,16 @@ pub struct KeyRecord {
     pub answer: Option<KeptAnswer>,
 }
 
-/// The right to have an effect under a key, until it lapses.
+/// The key under which a request has its effect.
 #[derive(Debug, Clone)]
 pub struct Claim<'a> {
     /// The request's `Idempotency-Key`.
     pub key: &'a str,
     /// Of the request.
     pub fingerprint: &'a str,
-    /// Drawn by the request that claims.
-    pub id: &'a str,
+    /// Drawn by a request that takes its time and claims the key meanwhile, until the claim lapses. Others take the key
+    /// in the moment of their effect.
+    pub id: Option<&'a str>,
 }
 
 /// How a commit ended.
@@ -103,7 +107,7 @@ pub struct Claim<'a> {
 pub enum Commit {
     /// Everything is written.
     Done,
-    /// Nothing is written: the claim lapsed and another request took the key over.
+    /// Nothing is written: another request has the key.
     ClaimLost,
     /// Nothing is written: a record changed since it was read, or another transaction was at it. Read again.
     Conflict,
@@ -204,8 +208,8 @@ impl GatewayTable {
             .put_item()
             .table_name(&self.table)
             .set_item(Some(key_item(claim, until_ms)))
-            .item("claim", text(claim.id))
-            .condition_expression("attribute_not_exists(pk) OR until_ms < :now")
+            .item("claim", text(claim.id.unwrap_or_default()))
+            .condition_expression(KEY_IS_FREE)
             .expression_attribute_values(":now", number(now_ms))
             .send()
             .await;
@@ -231,9 +235,14 @@ impl GatewayTable {
             let mut item = key_item(claim, now_ms.saturating_add(KEY_KEPT_MS));
             item.insert("code".to_owned(), number(i64::from(answer.status)));
             item.insert("body".to_owned(), text(&answer.body));
-            let put = Put::builder()
-                .condition_expression("claim = :claim")
-                .expression_attribute_values(":claim", text(claim.id));
+            let put = match claim.id {
+                Some(id) => Put::builder()
+                    .condition_expression("claim = :claim")
+                    .expression_attribute_values(":claim", text(id)),
+                None => {
+                    Put::builder().condition_expression(KEY_IS_FREE).expression_attribute_values(":now", number(now_ms))
+                }
+            };
             puts.push((put, item));
         }
         for record in records {

@@ -12,7 +12,7 @@ async fn table() -> GatewayTable {
 }
 
 fn claim(id: &str) -> Claim<'_> {
-    Claim { key: "k", fingerprint: "f", id }
+    Claim { key: "k", fingerprint: "f", id: Some(id) }
 }
 
 fn intent(id: &str, version: i64) -> Record {
@@ -51,6 +51,20 @@ async fn record_and_answer_are_written_together_by_the_holder_of_the_claim() {
     assert_eq!(table.key("k", NOW + KEY_KEPT_MS + 1).await.unwrap(), None);
     assert!(table.claim(&claim("c"), NOW + KEY_KEPT_MS + 1, NOW + KEY_KEPT_MS + 10).await.unwrap());
     assert_eq!(table.get(Kind::PaymentIntent, "pi_2").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_request_that_claims_nothing_takes_a_key_that_is_free() {
+    let table = table().await;
+    let unclaimed = Claim { id: None, ..claim("") };
+    assert!(table.claim(&claim("a"), NOW, NOW + 10).await.unwrap());
+    let commit =
+        async |record: &str, now| table.commit(&[intent(record, 1)], Some((&unclaimed, &KEPT())), now).await.unwrap();
+    assert_eq!(commit("pi_1", NOW + 10).await, Commit::ClaimLost, "another request runs under it");
+    assert_eq!(commit("pi_1", NOW + 11).await, Commit::Done, "its claim has lapsed");
+    assert_eq!(commit("pi_2", NOW + 12).await, Commit::ClaimLost, "it is answered");
+    assert_eq!(table.get(Kind::PaymentIntent, "pi_2").await.unwrap(), None);
+    assert_eq!(table.key("k", NOW + 12).await.unwrap().unwrap().answer, Some(KEPT()));
 }
 
 #[tokio::test]
