@@ -20,6 +20,10 @@ use std::{
 
 use lambda_runtime::{Diagnostic, Error, LambdaEvent, service_fn};
 use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
@@ -38,6 +42,9 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
     let LambdaEvent { payload, context } = event;
     if let Some(records) = payload["Records"].as_array() {
         return batch(records).await;
+    }
+    if let Some(path) = payload["rawPath"].as_str() {
+        return Ok(answer(path).await);
     }
     let number = payload["n"].as_u64().unwrap_or(0);
     match payload["do"].as_str().unwrap_or_default() {
@@ -88,6 +95,28 @@ async fn handle(event: LambdaEvent<Value>) -> Result<Value, Diagnostic> {
         }
         other => Err(failed(&format!("nothing known as {other}"))),
     }
+}
+
+/// Answers a request to an HTTP API: `/greeting` tells a variable, any other path is put into the table.
+async fn answer(path: &str) -> Value {
+    if path == "/greeting" {
+        return json!({ "greeting": env::var("GREETING").unwrap() });
+    }
+    let item = json!({ "TableName": env::var("TABLE").unwrap(), "Item": { "pk": { "S": path } } }).to_string();
+    let address = env::var("AWS_ENDPOINT_URL").unwrap().replace("http://", "");
+    let head = format!(
+        "POST / HTTP/1.1\r\nHost: {address}\r\nX-Amz-Target: DynamoDB_20120810.PutItem\r\nX-Amz-Date: 20260101T000000Z\r\n\
+         Content-Type: application/x-amz-json-1.0\r\nContent-Length: {}\r\nConnection: close\r\n\
+         Authorization: AWS4-HMAC-SHA256 Credential={}/20260101/us-east-1/dynamodb/aws4_request, \
+         SignedHeaders=host, Signature=0\r\n\r\n",
+        item.len(),
+        env::var("AWS_ACCESS_KEY_ID").unwrap()
+    );
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    connection.write_all(format!("{head}{item}").as_bytes()).await.unwrap();
+    let mut answered = String::new();
+    connection.read_to_string(&mut answered).await.unwrap();
+    json!({ "answered": answered.lines().next() })
 }
 
 async fn batch(records: &[Value]) -> Result<Value, Diagnostic> {

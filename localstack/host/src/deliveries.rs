@@ -13,13 +13,16 @@ pub struct DeliveryFault {
     pub withheld: bool,
 }
 
-/// Asked before each receive with the queue's name. The default leaves everything in order.
+/// Asked before each receive with the queue's name and who receives. The default leaves everything in order.
 #[derive(Clone)]
-pub struct DeliveryFaults(pub Arc<dyn Fn(&str) -> DeliveryFault + Send + Sync>);
+pub struct DeliveryFaults(pub Arc<Ask>);
+
+/// Names of the queue and of the receiver to what happens.
+pub type Ask = dyn Fn(&str, &str) -> DeliveryFault + Send + Sync;
 
 impl Default for DeliveryFaults {
     fn default() -> Self {
-        Self(Arc::new(|_| DeliveryFault::default()))
+        Self(Arc::new(|_, _| DeliveryFault::default()))
     }
 }
 

@@ -225,16 +225,16 @@ impl Faults {
         self.first(call, |fault| !matches!(fault, Fault::Duplicate {} | Fault::Reorder {}))
     }
 
-    /// What happens to a receive from this queue, which has messages. Most receives are those of the pollers behind
-    /// mappings, which do not pass where calls are refused.
+    /// What happens to a receive from this queue, which has messages. The pollers behind mappings do not pass where
+    /// calls are refused, so that they are refused here.
     #[must_use]
-    pub fn delivery(&self, queue: &str) -> DeliveryFault {
-        let call = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: queue, function: POLLER };
+    pub fn delivery(&self, queue: &str, caller: &str) -> DeliveryFault {
+        let call = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: queue, function: caller };
         let refuses = |fault: &Fault| matches!(fault, Fault::Throttle {} | Fault::ErrorBefore {} | Fault::Outage {});
         DeliveryFault {
             twice: self.first(&call, |fault| matches!(fault, Fault::Duplicate {})).is_some(),
             shuffled: self.first(&call, |fault| matches!(fault, Fault::Reorder {})).is_some(),
-            withheld: self.first(&call, refuses).is_some(),
+            withheld: caller == POLLER && self.first(&call, refuses).is_some(),
         }
     }
 
@@ -316,7 +316,13 @@ fn check(rule: &Rule) -> Result<(), String> {
     if rule.probability.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
         return Err("probability: from 0 to 1".to_owned());
     }
+    if rule.function.is_some() && matches!(rule.service, Service::Http | Service::Function) {
+        return Err(format!("function: who calls service {} is not known", rule.service.name()));
+    }
     match rule.fault {
+        Fault::KillBefore {} | Fault::KillAfter {} if rule.service == Service::Http => {
+            Err("fault: to kill a function as it serves a request, use service function".to_owned())
+        }
         Fault::Delay { delay_ms } | Fault::DelayAfter { delay_ms } if delay_ms > DELAY_MS_MAX => {
             Err(format!("fault.delay_ms: at most {DELAY_MS_MAX}"))
         }
@@ -400,16 +406,20 @@ mod tests {
         let faults = faults(r#"{"service":"sqs","resource":"webhook","fault":{"kind":"duplicate"}}"#);
         let receive = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: "webhook", function: "" };
         assert_eq!(faults.decide(&receive), None);
-        assert_eq!(faults.delivery("florin-webhook"), DeliveryFault { twice: true, ..DeliveryFault::default() });
-        assert_eq!(faults.delivery("florin-analytics"), DeliveryFault::default());
+        assert_eq!(
+            faults.delivery("florin-webhook", POLLER),
+            DeliveryFault { twice: true, ..DeliveryFault::default() }
+        );
+        assert_eq!(faults.delivery("florin-analytics", POLLER), DeliveryFault::default());
     }
 
     #[test]
     fn a_queue_that_is_away_gives_nothing_to_pollers() {
         let faults = faults(r#"{"service":"sqs","function":"poller","fault":{"kind":"outage"}}"#);
-        assert!(faults.delivery("florin-webhook").withheld);
+        assert!(faults.delivery("florin-webhook", POLLER).withheld);
         let receive = Call { service: Service::Sqs, operation: "ReceiveMessage", resource: "q", function: "client" };
         assert_eq!(faults.decide(&receive), None, "others still receive");
+        assert!(!faults.delivery("florin-webhook", "client").withheld);
     }
 
     #[test]
@@ -419,6 +429,8 @@ mod tests {
             (r#"{"service":"sqs","times":0,"fault":{"kind":"throttle"}}"#, "times"),
             (r#"{"service":"sqs","probability":1.5,"fault":{"kind":"throttle"}}"#, "probability"),
             (r#"{"service":"sqs","fault":{"kind":"conflict"}}"#, "conflict"),
+            (r#"{"service":"function","function":"api","fault":{"kind":"throttle"}}"#, "function"),
+            (r#"{"service":"http","fault":{"kind":"kill_after"}}"#, "service function"),
             (r#"{"service":"sns","fault":{"kind":"duplicate"}}"#, "duplicate"),
             (r#"{"service":"sqs","fault":{"kind":"delay","delay_ms":900001}}"#, "delay_ms"),
         ] {

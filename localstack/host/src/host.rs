@@ -14,7 +14,7 @@ use std::{
 use anyhow::{Context, Result, bail};
 use serde_json::json;
 use sha2::{Digest, Sha256};
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 
 use crate::{
     counters::Counters,
@@ -25,7 +25,7 @@ use crate::{
     functions::{self, Functions},
     http_api::HttpApis,
     log::{self, HOST},
-    model::{Place, Stack},
+    model::{Place, Queue, Stack},
     sns::Topics,
     sqs::Queues,
     template,
@@ -68,6 +68,7 @@ pub struct Host {
     place: Place,
     front: Arc<Front>,
     stop_serving: watch::Sender<bool>,
+    serving: JoinHandle<()>,
     outputs: BTreeMap<String, String>,
     /// The data belongs to one host at a time; the lock ends with the process, however it ends.
     _lock: File,
@@ -82,6 +83,7 @@ impl Host {
         make_folder(&options.data)?;
         let lock = lock(&options.data)?;
         if options.fresh {
+            functions::end_leftovers(&options.data.join("functions"));
             empty(&options.data)?;
         }
         // The port first: it is what a second start by mistake fails at.
@@ -99,15 +101,15 @@ impl Host {
         let dynamo = Dynamo::open(&options.data.join("tables.db")).await?;
         let queues = Queues::open(&options.data.join("queues.db"), place.clone())?;
         let rules = Arc::clone(&faults);
-        queues.set_delivery_faults(DeliveryFaults(Arc::new(move |queue| rules.delivery(queue))));
+        queues.set_delivery_faults(DeliveryFaults(Arc::new(move |queue, caller| rules.delivery(queue, caller))));
         let topics = Topics::open(&options.data.join("topics.db"), place.clone(), queues.clone())?;
         let settings = functions_options(&options, &place);
         let functions = Functions::start(settings, queues.clone(), Arc::clone(&counters), Arc::clone(&faults)).await?;
         let apis = HttpApis::new(place.clone(), functions.clone());
         let front = Arc::new(Front { dynamo, queues, topics, apis, functions, faults, counters });
         let (stop_serving, stopping) = watch::channel(false);
-        tokio::spawn(Arc::clone(&front).serve(listener, stopping));
-        let mut host = Self { options, place, front, stop_serving, outputs: BTreeMap::new(), _lock: lock };
+        let serving = tokio::spawn(Arc::clone(&front).serve(listener, stopping));
+        let mut host = Self { options, place, front, stop_serving, serving, outputs: BTreeMap::new(), _lock: lock };
         host.apply(&stack).await?;
         host.front.functions.warm_up();
         Ok(host)
@@ -173,20 +175,26 @@ impl Host {
     pub async fn stop(self) {
         self.front.functions.stop().await;
         self.stop_serving.send_replace(true);
+        if self.serving.await.is_err() {
+            log::line(HOST, "the front ended by itself");
+        }
         self.front.queues.flush().await;
     }
 
     async fn apply(&mut self, stack: &Stack) -> Result<()> {
+        // What can be refused is refused before anything is changed.
+        let binaries = self.options.binaries.clone();
+        let binary = move |name: &str| binaries.join(name);
+        self.front.functions.check(stack, &binary)?;
         for table in &stack.tables {
             self.front.dynamo.declare(table)?;
         }
-        for queue in &stack.queues {
+        for queue in dead_letters_first(&stack.queues) {
             self.front.queues.declare(queue).await?;
         }
         self.front.topics.declare(&stack.topics, &stack.subscriptions)?;
         self.front.apis.declare(&stack.apis, &stack.function_urls);
-        let binaries = self.options.binaries.clone();
-        self.front.functions.deploy(stack, &move |name| binaries.join(name)).await?;
+        self.front.functions.deploy(stack, &binary).await?;
         self.outputs.clone_from(&stack.outputs);
         Ok(())
     }
@@ -201,6 +209,27 @@ impl Host {
         files.push(self.options.template.clone());
         files.iter().map(|path| written(path)).collect()
     }
+}
+
+/// A queue is checked against the policy of its dead-letter queue, which must be that of this template.
+fn dead_letters_first(queues: &[Queue]) -> Vec<&Queue> {
+    let target = |queue: &Queue| {
+        let arn = queue.redrive.as_ref().map(|redrive| &redrive.dead_letter_arn)?;
+        queues.iter().position(|other| arn.rsplit(':').next() == Some(&other.name))
+    };
+    // How many dead-letter queues stand behind it; no chain is longer than there are queues.
+    let depth = |queue: &Queue| {
+        let mut next = target(queue);
+        let mut depth = 0;
+        while let Some(behind) = next.and_then(|at| queues.get(at)).filter(|_| depth < queues.len()) {
+            depth += 1;
+            next = target(behind);
+        }
+        depth
+    };
+    let mut ordered: Vec<&Queue> = queues.iter().collect();
+    ordered.sort_by_key(|queue| depth(queue));
+    ordered
 }
 
 fn functions_options(options: &Options, place: &Place) -> functions::Options {

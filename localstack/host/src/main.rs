@@ -10,6 +10,9 @@ use florin_host::{
 };
 use tokio::signal::unix::{SignalKind, signal};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Worker threads: the functions need the rest of the machine.
 const WORKER_THREADS: usize = 2;
 

@@ -284,9 +284,9 @@ mod tests {
                     "fault": { "kind": "throttle" } })
         );
         assert_eq!(
-            rule("--service function --resource api --function client --nth 3 --times 1 --for-seconds 20 --kind delay-after --delay-ms 500")
+            rule("--service sqs --resource api --function client --nth 3 --times 1 --for-seconds 20 --kind delay-after --delay-ms 500")
                 .unwrap(),
-            json!({ "service": "function", "resource": "api", "function": "client", "nth": 3, "times": 1,
+            json!({ "service": "sqs", "resource": "api", "function": "client", "nth": 3, "times": 1,
                     "for_seconds": 20, "fault": { "kind": "delay_after", "delay_ms": 500 } })
         );
     }

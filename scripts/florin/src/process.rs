@@ -6,10 +6,10 @@
 use std::{
     collections::HashSet,
     env, fs,
-    fs::File,
+    fs::OpenOptions,
     io::ErrorKind,
     net::{Ipv4Addr, TcpListener},
-    os::unix::{ffi::OsStrExt, process::CommandExt},
+    os::unix::{ffi::OsStrExt, fs::OpenOptionsExt, process::CommandExt},
     path::Path,
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
@@ -53,7 +53,9 @@ pub(crate) fn ensure_port_is_free(port: u16) -> Result<()> {
 /// group, so that Ctrl-C reaches this tool alone, which then ends the emulator in order.
 pub(crate) fn command(place: &Place, program: &Path) -> Result<Command> {
     fs::create_dir_all(place.temporary())?;
-    let log = File::create(place.emulator_log())?;
+    // What functions say is their owner's business; the mode of a file counts only when it is made.
+    remove(&place.emulator_log())?;
+    let log = OpenOptions::new().create_new(true).append(true).mode(0o600).open(place.emulator_log())?;
     let mut command = Command::new(program);
     command
         .env_clear()

@@ -132,6 +132,11 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         outcome = follow_log(&place, pid) => outcome,
         () = interrupted() => Ok(()),
     };
+    // Another terminal may have stopped this stack and started the next.
+    let _lock = place.lock()?;
+    if process::running(&place).is_some_and(|running| running != pid) {
+        return Ok(());
+    }
     step("Stopping");
     down::stop(&place).await?;
     outcome

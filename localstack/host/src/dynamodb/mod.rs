@@ -5,8 +5,14 @@
 //! parts are private. `direct.rs` spares the usual calls the way over it.
 
 mod direct;
+mod tokens;
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex},
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context, Result, anyhow, bail};
 use axum::body::Body;
@@ -24,6 +30,7 @@ use hyper_util::{
 use serde_json::Value;
 use tokio::net::TcpListener;
 
+use self::{direct::Direct, tokens::Tokens};
 use crate::{
     counters::Units,
     log::{self, HOST},
@@ -36,6 +43,9 @@ const TTL_SWEEP_EVERY_S: u64 = 60;
 const FAILED_WRITE_UNITS: f64 = 1.0;
 /// Transactions prepare and commit, and both are billed.
 const TRANSACTION_FACTOR: f64 = 2.0;
+/// What DynamoDB says of a token that comes with other items.
+const TOKEN_REUSED: &str = r#"{"__type":"com.amazonaws.dynamodb.v20120810#IdempotentParameterMismatchException",
+"Message":"Request token was used with different parameters"}"#;
 /// What DynamoDB's own checksum of an answer is called.
 const CRC_HEADER: &str = "x-amz-crc32";
 
@@ -43,6 +53,7 @@ const CRC_HEADER: &str = "x-amz-crc32";
 #[derive(Clone)]
 pub struct Dynamo {
     database: Database,
+    tokens: Arc<Mutex<Tokens>>,
     client: Client<HttpConnector, Full<Bytes>>,
     address: String,
 }
@@ -64,6 +75,15 @@ pub struct Answer {
     pub body: Bytes,
     /// What the call consumed.
     pub units: Units,
+}
+
+impl Answer {
+    fn of(status: StatusCode, text: String, units: Units) -> Self {
+        let mut headers = HeaderMap::new();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
+        headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
+        Self { status, headers, body: text.into(), units }
+    }
 }
 
 impl Dynamo {
@@ -92,7 +112,12 @@ impl Dynamo {
         tokio::spawn(sweep(database.clone()));
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
-        Ok(Self { database, client: Client::builder(TokioExecutor::new()).build(connector), address })
+        Ok(Self {
+            database,
+            tokens: Arc::default(),
+            client: Client::builder(TokioExecutor::new()).build(connector),
+            address,
+        })
     }
 
     /// Creates the table, or checks that it is as the template says.
@@ -131,12 +156,21 @@ impl Dynamo {
     /// # Errors
     /// When the database's thread has ended, which is a bug.
     pub async fn call(&self, operation: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
-        if let Some((text, units)) = direct::call(&self.database, operation, &body) {
-            let mut headers = HeaderMap::new();
-            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/x-amz-json-1.0"));
-            headers.insert(CONTENT_LENGTH, HeaderValue::from(text.len()));
-            return Ok(Answer { status: StatusCode::OK, headers, body: text.into(), units });
+        match direct::call(&self.database, &self.tokens, operation, &body) {
+            Direct::Done(text, units) => return Ok(Answer::of(StatusCode::OK, text, units)),
+            Direct::TokenReused => {
+                return Ok(Answer::of(StatusCode::BAD_REQUEST, TOKEN_REUSED.to_owned(), Units::default()));
+            }
+            Direct::AskTheServer => {}
         }
+        let answer = self.ask_the_server(operation, headers, body.clone()).await?;
+        if operation == "TransactWriteItems" && answer.status.is_success() {
+            direct::note(&self.tokens, &body, &answer.body);
+        }
+        Ok(answer)
+    }
+
+    async fn ask_the_server(&self, operation: &str, headers: &HeaderMap, body: Bytes) -> Result<Answer> {
         let (body, asked) = report_consumption(body);
         let sent = body.clone();
         let mut request = Request::post(&self.address);
@@ -363,6 +397,27 @@ mod tests {
         let (status, _, units) =
             call(&dynamo, "TransactWriteItems", json!({ "TransactItems": [put("b"), put("c")] })).await;
         assert_eq!((status, units.write.to_string()), (StatusCode::OK, "4".to_owned()));
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_done_once_under_its_token() {
+        let folder = tempfile::tempdir().unwrap();
+        let dynamo = Dynamo::open(&folder.path().join("tables.db")).await.unwrap();
+        dynamo.declare(&table(false)).unwrap();
+        let add = |pk: &str| {
+            let update = json!({ "TableName": "things", "Key": { "pk": { "S": pk } }, "UpdateExpression": "ADD n :one",
+                                 "ExpressionAttributeValues": { ":one": { "N": "1" } } });
+            json!({ "TransactItems": [{ "Update": update }], "ClientRequestToken": "t" })
+        };
+        for _ in 0..2 {
+            let (status, answer, _) = call(&dynamo, "TransactWriteItems", add("a")).await;
+            assert_eq!(status, StatusCode::OK, "{answer}");
+        }
+        let get = json!({ "TableName": "things", "Key": { "pk": { "S": "a" } } });
+        assert_eq!(call(&dynamo, "GetItem", get).await.1["Item"]["n"]["N"], "1");
+        let (status, answer, _) = call(&dynamo, "TransactWriteItems", add("b")).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST);
+        assert!(answer["__type"].as_str().unwrap().ends_with("IdempotentParameterMismatchException"), "{answer}");
     }
 
     #[tokio::test]

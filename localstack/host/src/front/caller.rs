@@ -39,6 +39,13 @@ pub(super) fn is_local(headers: &HeaderMap) -> bool {
     matches!(name, "127.0.0.1" | "localhost" | "[::1]") || name.ends_with(".localhost")
 }
 
+/// Whether a page in a browser asks. Some of its requests need no leave beforehand, and none of them has any business
+/// with services or the control address.
+pub(super) fn is_a_web_page(headers: &HeaderMap) -> bool {
+    let site = headers.get("sec-fetch-site").map(http::HeaderValue::as_bytes);
+    headers.contains_key(header::ORIGIN) || site.is_some_and(|site| !matches!(site, b"none" | b"same-origin"))
+}
+
 #[cfg(test)]
 #[allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
 mod tests {
@@ -61,6 +68,15 @@ mod tests {
             assert_eq!(caller, Caller { function: function.to_owned(), access_key_id: key.to_owned() });
         }
         assert_eq!(Caller::of(&HeaderMap::new()).function, CLIENT);
+    }
+
+    #[test]
+    fn web_pages_are_known_by_what_browsers_add() {
+        let site = || header::HeaderName::from_static("sec-fetch-site");
+        assert!(is_a_web_page(&headers(header::ORIGIN, "null")));
+        assert!(is_a_web_page(&headers(site(), "cross-site")));
+        assert!(!is_a_web_page(&headers(site(), "none")), "an address that a person typed");
+        assert!(!is_a_web_page(&HeaderMap::new()));
     }
 
     #[test]

@@ -50,6 +50,11 @@ async fn add_fault(front: &Front, request: Request<Incoming>) -> Response<Body> 
 /// Counters, and how many messages each queue has.
 fn metrics(front: &Front) -> Response<Body> {
     let mut text = front.counters.snapshot(front.faults.fired()).prometheus();
+    let lost = front.topics.dropped();
+    text.push_str(&format!(
+        "# HELP host_deliveries_lost_total Deliveries of topics that no queue took.\n\
+         # TYPE host_deliveries_lost_total counter\nhost_deliveries_lost_total {lost}\n"
+    ));
     text.push_str("# HELP host_queue_messages Messages of a queue.\n# TYPE host_queue_messages gauge\n");
     for name in front.queues.names() {
         let Ok(counts) = front.queues.counts(&name) else { continue };

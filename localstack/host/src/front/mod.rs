@@ -7,14 +7,17 @@ mod wire;
 
 use std::{sync::Arc, time::Duration};
 
-use axum::{body::Body, extract::ConnectInfo};
+use axum::{
+    body::{Body, HttpBody},
+    extract::ConnectInfo,
+};
 use bytes::Bytes;
 use http::{HeaderMap, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 
 use crate::{
     counters::{Call, CallKey, Counters, Units},
@@ -57,10 +60,12 @@ pub struct Front {
     pub counters: Arc<Counters>,
 }
 
-/// The connection ends without an answer.
-#[derive(Debug, thiserror::Error)]
+/// The connection ends without an answer. What was done all the same is counted.
+#[derive(Debug, Default, thiserror::Error)]
 #[error("dropped by a fault rule")]
-struct Dropped;
+struct Dropped {
+    units: Units,
+}
 
 /// A service's answer, before it is sent.
 struct Answer {
@@ -70,12 +75,14 @@ struct Answer {
 }
 
 impl Front {
-    /// Serves until `stopping` says so.
+    /// Serves until `stopping` says so; then every connection ends.
     pub async fn serve(self: Arc<Self>, listener: TcpListener, mut stopping: watch::Receiver<bool>) {
+        let mut connections = JoinSet::new();
         loop {
             let accepted = tokio::select! {
                 accepted = listener.accept() => accepted,
-                _ = stopping.wait_for(|stopping| *stopping) => return,
+                Some(_) = connections.join_next() => continue,
+                _ = stopping.wait_for(|stopping| *stopping) => break,
             };
             let Ok((stream, peer)) = accepted else {
                 // Out of file descriptors, most likely: others will close some.
@@ -87,7 +94,7 @@ impl Front {
                 continue;
             }
             let front = Arc::clone(&self);
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 let service = service_fn(|mut request: Request<Incoming>| {
                     request.extensions_mut().insert(ConnectInfo(peer));
                     front.answer(request)
@@ -96,20 +103,26 @@ impl Front {
                 drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
             });
         }
+        connections.shutdown().await;
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Result<Response<Body>, Dropped> {
         if !caller::is_local(request.headers()) {
             let text = "this host answers to loopback names only\n";
             return Ok(wire::plain(StatusCode::FORBIDDEN, text));
         }
         let path = request.uri().path();
         let under = |prefix: &str| path.strip_prefix(prefix).filter(|rest| !rest.is_empty()).map(str::to_owned);
+        if let Some(rest) = under(APIS).or_else(|| under(FUNCTION_URLS)) {
+            let front = Arc::clone(self);
+            return to_the_end(async move { front.api(&rest, request).await }).await;
+        }
+        if caller::is_a_web_page(request.headers()) {
+            let text = "this host answers no web pages; its HTTP APIs do, as far as their CORS settings go\n";
+            return Ok(wire::plain(StatusCode::FORBIDDEN, text));
+        }
         if path == "/metrics" || path.starts_with("/_host/") {
             return Ok(control::answer(self, request).await);
-        }
-        if let Some(rest) = under(APIS).or_else(|| under(FUNCTION_URLS)) {
-            return self.api(&rest, request).await;
         }
         let (parts, body) = request.into_parts();
         let body = match Limited::new(body, REQUEST_BYTES_MAX).collect().await {
@@ -117,10 +130,15 @@ impl Front {
             Err(error) if error.is::<LengthLimitError>() => {
                 return Ok(wire::plain(StatusCode::PAYLOAD_TOO_LARGE, "the request is larger than 16 MiB\n"));
             }
-            Err(_) => return Err(Dropped),
+            Err(_) => return Err(Dropped::default()),
         };
         match Target::of(&parts.headers, &body) {
-            Ok(target) => self.service(&target, &parts.headers, body).await,
+            // A long poll ends with its connection; it has taken nothing yet.
+            Ok(target) if target.operation == "ReceiveMessage" => self.service(&target, &parts.headers, body).await,
+            Ok(target) => {
+                let front = Arc::clone(self);
+                to_the_end(async move { front.service(&target, &parts.headers, body).await }).await
+            }
             Err(refusal) => Ok(wire::plain(StatusCode::NOT_IMPLEMENTED, &refusal)),
         }
     }
@@ -139,7 +157,7 @@ impl Front {
         let bytes_in = length(request.headers());
         let answer = async {
             let response = self.apis.call(id, path, request.map(Body::new)).await;
-            let bytes_out = length(response.headers());
+            let bytes_out = HttpBody::size_hint(response.body()).exact().unwrap_or_default();
             Answer { response, bytes_out, units: Units::default() }
         };
         let answer = self.with_faults(&call, None, answer).await;
@@ -206,8 +224,8 @@ impl Front {
             Fault::Conflict {} => refused(wire::conflict(call.operation, BY_RULE)),
             Fault::ErrorBefore {} => refused(wire::failed(call.service, BY_RULE)),
             Fault::ErrorAfter {} => {
-                answer.await;
-                refused(wire::failed(call.service, BY_RULE))
+                let units = answer.await.units;
+                refused(wire::failed(call.service, BY_RULE)).map(|refusal| Answer { units, ..refusal })
             }
             Fault::Delay { delay_ms } => {
                 tokio::time::sleep(Duration::from_millis(delay_ms)).await;
@@ -218,18 +236,15 @@ impl Front {
                 tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 Ok(answer)
             }
-            Fault::DropReply {} => {
-                answer.await;
-                Err(Dropped)
-            }
+            Fault::DropReply {} => Err(Dropped { units: answer.await.units }),
             Fault::KillBefore {} => {
                 self.kill(caller);
-                Err(Dropped)
+                Err(Dropped::default())
             }
             Fault::KillAfter {} => {
-                answer.await;
+                let units = answer.await.units;
                 self.kill(caller);
-                Err(Dropped)
+                Err(Dropped { units })
             }
             // Decided at the queue, never here.
             Fault::Duplicate {} | Fault::Reorder {} => Ok(answer.await),
@@ -256,14 +271,24 @@ impl Front {
             function: call.function.to_owned(),
             resource: resource.to_owned(),
         };
-        let counted = answer.as_ref().map_or(Call { failed: true, bytes_in, ..Call::default() }, |answer| {
-            let status = answer.response.status();
-            let failed = status.is_client_error() || status.is_server_error();
-            Call { failed, bytes_in, bytes_out: answer.bytes_out, units: answer.units }
-        });
+        let counted = match &answer {
+            Err(dropped) => Call { failed: true, bytes_in, bytes_out: 0, units: dropped.units },
+            Ok(answer) => {
+                let status = answer.response.status();
+                let failed = status.is_client_error() || status.is_server_error();
+                Call { failed, bytes_in, bytes_out: answer.bytes_out, units: answer.units }
+            }
+        };
         self.counters.called(key, counted);
         answer.map(|answer| answer.response)
     }
+}
+
+/// Does the work to its end, also when the caller goes away meanwhile, as a service does.
+async fn to_the_end(
+    work: impl Future<Output = Result<Response<Body>, Dropped>> + Send + 'static,
+) -> Result<Response<Body>, Dropped> {
+    tokio::spawn(work).await.unwrap_or_else(|_| Err(Dropped::default()))
 }
 
 /// What a request to a service is for.

@@ -18,7 +18,6 @@ use super::{
     Pools, locked,
     mappings::{Poller, Settings, Source, Target},
     pool::Pool,
-    process::kill_leftovers,
     schedules::{Retries, Runner, When},
 };
 use crate::{model, sns::pattern};
@@ -70,6 +69,15 @@ impl Tasks {
         Self { source, binaries: BTreeMap::new(), mappings: Vec::new(), schedules: Vec::new(), ending: Vec::new() }
     }
 
+    /// Whether the stack could be deployed.
+    pub(crate) fn check(stack: &model::Stack, binary: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<()> {
+        for function in stack.functions.values() {
+            Binary::of(function, binary(&function.binary))?;
+        }
+        mappings_of(stack)?;
+        schedules_of(stack).map(|_| ())
+    }
+
     /// Brings everything to what the stack says. Checks all of it before it changes anything.
     pub(crate) async fn deploy(
         &mut self,
@@ -109,8 +117,7 @@ impl Tasks {
             let folder = pools.shared.options.folder.join(&function.name);
             if let Some(binary) = binaries.get(id) {
                 let (from, folder) = (binary.path.clone(), folder.clone());
-                let is_first = !self.binaries.contains_key(id);
-                tokio::task::spawn_blocking(move || install(&from, &folder, is_first)).await??;
+                tokio::task::spawn_blocking(move || install(&from, &folder)).await??;
             }
             after.insert(id.clone(), Pool::new(Arc::clone(&pools.shared), function.clone(), folder, label));
         }
@@ -246,17 +253,10 @@ impl Binary {
 }
 
 /// Puts the binary into the function's folder: as a link, so that a new build leaves it alone; as a copy when the
-/// folder is on another file system. The first deployment of a host ends and removes what a killed host left.
-fn install(binary: &Path, folder: &Path, is_first: bool) -> anyhow::Result<()> {
+/// folder is on another file system.
+fn install(binary: &Path, folder: &Path) -> anyhow::Result<()> {
     let bootstrap = folder.join("bootstrap");
-    let temporary = folder.join("tmp");
     fs::create_dir_all(folder).with_context(|| format!("{} cannot be made", folder.display()))?;
-    if is_first {
-        kill_leftovers(folder);
-    }
-    if is_first && temporary.exists() {
-        fs::remove_dir_all(&temporary).with_context(|| format!("{} cannot be removed", temporary.display()))?;
-    }
     if bootstrap.exists() {
         fs::remove_file(&bootstrap).with_context(|| format!("{} cannot be replaced", bootstrap.display()))?;
     }

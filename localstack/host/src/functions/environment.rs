@@ -179,6 +179,7 @@ impl Environment {
                     if pool.unpark(self.registration.id) {
                         return None;
                     }
+                    process.thaw();
                     return job.await.ok();
                 }
             }

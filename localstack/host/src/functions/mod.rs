@@ -38,6 +38,7 @@ use axum::body::Bytes;
 use futures::future::BoxFuture;
 use serde_json::json;
 
+pub use self::process::end_leftovers;
 use self::{
     deploy::Tasks,
     log::Log,
@@ -132,10 +133,19 @@ impl Functions {
     ) -> anyhow::Result<Self> {
         // Processes are started from folders of their own.
         options.folder = std::path::absolute(&options.folder)?;
+        end_leftovers(&options.folder);
         let runtime_api = RuntimeApi::start().await?;
         let shared = Arc::new(Shared { options, runtime_api, counters, faults, log: Arc::new(log) });
         let pools = Arc::new(Pools { shared, deployed: Mutex::default(), is_stopping: AtomicBool::new(false) });
         Ok(Self { pools, tasks: Arc::new(tokio::sync::Mutex::new(Tasks::new(source))) })
+    }
+
+    /// Whether the stack could be deployed.
+    ///
+    /// # Errors
+    /// As [`Self::deploy`].
+    pub fn check(&self, stack: &model::Stack, binary: &dyn Fn(&str) -> PathBuf) -> anyhow::Result<()> {
+        Tasks::check(stack, binary)
     }
 
     /// Deploys the stack's functions, mappings and schedules. What is unchanged goes on undisturbed; a function whose

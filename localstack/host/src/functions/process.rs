@@ -90,14 +90,19 @@ impl Drop for Process {
     }
 }
 
-/// Kills what a killed host left at work in this folder: a process ends by itself when it asks for its next event, but
-/// a host that starts again should not find it writing. Without /proc there is nothing to be found.
-pub(crate) fn kill_leftovers(folder: &Path) {
-    let Ok(bootstrap) = folder.join("bootstrap").canonicalize() else { return };
+/// Kills what a killed host left at work in this folder of functions, and removes their files: a process ends by itself
+/// when it asks for its next event, but a host that starts again should not find it writing. Without /proc there is
+/// nothing to be found.
+pub fn end_leftovers(folder: &Path) {
+    let Ok(folder) = folder.canonicalize() else { return };
+    for function in fs::read_dir(&folder).into_iter().flatten().flatten() {
+        // What cannot be removed is in nobody's way.
+        drop(fs::remove_dir_all(function.path().join("tmp")));
+    }
     let Ok(processes) = fs::read_dir("/proc") else { return };
-    // A binary that was replaced has this mark behind its path.
-    let names = [bootstrap.clone(), PathBuf::from(format!("{} (deleted)", bootstrap.display()))];
-    let ours = |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| names.contains(&exe));
+    // A binary that was replaced still has its old path, with a mark behind it.
+    let ours =
+        |process: &fs::DirEntry| fs::read_link(process.path().join("exe")).is_ok_and(|exe| exe.starts_with(&folder));
     for process in processes.flatten().filter(ours) {
         if let Some(pid) = process.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw) {
             // It fails only when the process has ended already.

@@ -31,7 +31,7 @@ const WILDCARD_POINTS_MAX: usize = 100;
 ///
 /// # Errors
 /// What is wrong with it, without the name of the parameter.
-pub(super) fn check(policy: &Value, scope: FilterScope) -> Result<(), String> {
+pub(crate) fn check(policy: &Value, scope: FilterScope) -> Result<(), String> {
     let Value::Object(keys) = policy else {
         return Err("FilterPolicy: failed to parse JSON. Top level must be an object.".to_owned());
     };

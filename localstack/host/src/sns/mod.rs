@@ -18,6 +18,7 @@ mod xml;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::filter::check as check_filter;
 use std::{
     collections::BTreeSet,
     sync::{Arc, atomic::AtomicU64, atomic::Ordering},

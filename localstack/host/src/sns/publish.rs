@@ -20,6 +20,7 @@ use super::{
 use crate::{
     clock,
     error::ServiceError,
+    log::{self, HOST},
     model::FilterScope,
     sqs::{NewMessage, Queues},
 };
@@ -111,6 +112,13 @@ impl Topics {
         let dead_letters: Vec<_> = failed.into_iter().filter_map(dead_letter).collect();
         let kept = dead_letters.len();
         let lost = failures - kept + self.send(dead_letters).await?.len();
+        if failures > 0 {
+            let text = format!(
+                "{failures} deliveries of {topic_arn} failed: {} went to dead letters, {lost} were lost",
+                failures - lost
+            );
+            log::line(HOST, &text);
+        }
         self.inner.dropped.fetch_add(u64::try_from(lost).unwrap_or(u64::MAX), Ordering::Relaxed);
         Ok(())
     }

@@ -46,6 +46,7 @@ use self::{
 };
 use crate::{
     clock::now_ms,
+    counters::POLLER,
     deliveries::{DeliveryFault, DeliveryFaults},
     error::ServiceError,
     model,
@@ -207,6 +208,18 @@ impl Queues {
         wait: Duration,
         visibility: Option<Duration>,
     ) -> Result<Vec<Received>, ServiceError> {
+        self.receive_as(POLLER, queue, max, wait, visibility).await
+    }
+
+    /// The same, for a caller that fault rules may tell from others.
+    async fn receive_as(
+        &self,
+        caller: &str,
+        queue: &str,
+        max: usize,
+        wait: Duration,
+        visibility: Option<Duration>,
+    ) -> Result<Vec<Received>, ServiceError> {
         let deadline = Instant::now() + wait.min(RECEIVE_WAIT_MAX);
         let has_faults = self.0.faults.read().unwrap_or_else(PoisonError::into_inner).is_some();
         let mut fault = (!has_faults).then(DeliveryFault::default);
@@ -225,7 +238,7 @@ impl Queues {
                 Attempt::Taken(taken) => {
                     return Ok(taken.into_iter().map(message::Taken::into_received).collect());
                 }
-                Attempt::AskFaults => match self.ask_faults(queue) {
+                Attempt::AskFaults => match self.ask_faults(queue, caller) {
                     asked if !asked.withheld => fault = Some(asked),
                     _ if Instant::now() >= deadline => return Ok(Vec::new()),
                     _ => sleep_until(deadline.min(Instant::now() + WITHHELD_EVERY)).await,
@@ -251,9 +264,9 @@ impl Queues {
         }
     }
 
-    fn ask_faults(&self, queue: &str) -> DeliveryFault {
+    fn ask_faults(&self, queue: &str, caller: &str) -> DeliveryFault {
         let faults = self.0.faults.read().unwrap_or_else(PoisonError::into_inner).clone();
-        faults.map(|faults| (faults.0)(queue)).unwrap_or_default()
+        faults.map(|faults| (faults.0)(queue, caller)).unwrap_or_default()
     }
 
     /// Deletes messages by their receipt handles: all of them or, if a handle is none of this queue's, none.

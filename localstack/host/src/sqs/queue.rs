@@ -213,7 +213,9 @@ impl QueueState {
         while picked.taken.len() < take.max {
             let Some(sequence) = candidates.next() else { break };
             let Some(message) = self.messages.get(&sequence) else { continue };
-            if take.receives_max.is_some_and(|max| message.position.receives_here >= max) {
+            // What is owed one more receive by a fault is received, and not buried.
+            let is_owed = message.doubled == Doubled::Owed;
+            if !is_owed && take.receives_max.is_some_and(|max| message.position.receives_here >= max) {
                 picked.dead.extend(self.remove(sequence).map(|message| (sequence, message)));
             } else {
                 picked.taken.extend(self.receive_one(sequence, take, now_ms, chance()));

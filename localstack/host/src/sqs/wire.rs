@@ -13,7 +13,7 @@ use super::{
     settings::{VISIBILITY_SECONDS, WAIT_SECONDS},
     wire_message::{Wanted, new_message},
 };
-use crate::{error::ServiceError, model::ACCOUNT_ID};
+use crate::{counters::CLIENT, error::ServiceError, model::ACCOUNT_ID};
 
 /// Messages of one `ReceiveMessage`.
 const RECEIVE_MESSAGES: RangeInclusive<u64> = 1..=10;
@@ -181,7 +181,7 @@ async fn receive(queues: &Queues, fields: Fields<'_>) -> Result<Value, ServiceEr
     let wait = wait.unwrap_or(Duration::from_millis(default_wait_ms));
     let visibility = fields.number("VisibilityTimeout", &VISIBILITY_SECONDS)?.map(Duration::from_secs);
     let wanted = Wanted::read(fields)?;
-    let messages = queues.receive(name, usize::try_from(max).unwrap_or(1), wait, visibility).await?;
+    let messages = queues.receive_as(CLIENT, name, usize::try_from(max).unwrap_or(1), wait, visibility).await?;
     if messages.is_empty() {
         return Ok(json!({}));
     }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -97,33 +98,45 @@ impl Poller {
         let width_max = usize::try_from(this.settings.concurrency_max.unwrap_or(CONCURRENCY_DEFAULT));
         let mut pace = Pace::new(width_max.unwrap_or(usize::MAX), Instant::now());
         let mut at_work: JoinSet<Done> = JoinSet::new();
-        let mut carried = VecDeque::new();
+        let (mut carried, mut filling) = (VecDeque::new(), Batch::default());
         while this.has_room(&mut pace, &mut at_work, &mut stop).await {
             let asked = Instant::now();
-            let batch = {
-                let collecting = this.collect(&mut carried);
+            let collected = {
+                let collecting = this.collect(&mut filling, &mut carried);
                 tokio::pin!(collecting);
                 loop {
                     tokio::select! {
                         biased;
                         _ = stop.wait_for(|stop| *stop) => break None,
                         Some(done) = at_work.join_next() => note(&mut pace, done),
-                        batch = &mut collecting => break Some(batch),
+                        collected = &mut collecting => break Some(collected),
                     }
                 }
             };
-            let Some(batch) = batch else { break };
+            let Some(collected) = collected else { break };
             if asked.elapsed() > Duration::from_millis(WAITED_MS) {
                 pace.waited();
             }
-            match batch {
-                Ok(batch) if batch.is_empty() => {}
-                Ok(batch) => drop(at_work.spawn(Arc::clone(&this).work(batch))),
+            match collected {
+                Ok(()) if filling.items.is_empty() => {}
+                Ok(()) => {
+                    let batch = mem::take(&mut filling).items;
+                    at_work.spawn(Arc::clone(&this).work(batch, stop.clone()));
+                }
                 Err(why) => {
                     (this.say)(&format!("{} cannot be received from: {why}", this.settings.queue));
                     pace.failed(asked, Instant::now());
                 }
             }
+        }
+        // What was received by then is handed over.
+        loop {
+            filling.fill(&mut carried, this.settings.batch_size);
+            let batch = mem::take(&mut filling).items;
+            if batch.is_empty() {
+                break;
+            }
+            at_work.spawn(Arc::clone(&this).work(batch, stop.clone()));
         }
         while at_work.join_next().await.is_some() {}
     }
@@ -149,15 +162,12 @@ impl Poller {
     }
 
     /// Waits for a batch: until it is full, or its window, which begins with its first message, is over. What no longer
-    /// fits is carried into the next batch. A batch may be empty.
-    async fn collect(&self, carried: &mut VecDeque<Item>) -> Result<Vec<Item>, String> {
+    /// fits is carried into the next batch. A batch may be empty. Nothing is lost when the wait is given up.
+    async fn collect(&self, batch: &mut Batch, carried: &mut VecDeque<Item>) -> Result<(), String> {
         let settings = &self.settings;
-        let mut batch = Batch::default();
-        while let Some(item) = carried.pop_front() {
-            if let Some(item) = batch.push(item, settings.batch_size) {
-                carried.push_front(item);
-                return Ok(batch.items);
-            }
+        batch.fill(carried, settings.batch_size);
+        if !carried.is_empty() {
+            return Ok(());
         }
         let mut ends_at = (!batch.items.is_empty()).then(|| Instant::now() + settings.window);
         while batch.items.len() < settings.batch_size {
@@ -176,18 +186,20 @@ impl Poller {
                 Err(_) => break,
             };
             ends_at.get_or_insert_with(|| Instant::now() + settings.window);
-            for item in self.taken(received).await {
+            let (taken, unwanted) = self.sort(received);
+            for item in taken {
                 carried.extend(batch.push(item, settings.batch_size));
             }
+            self.delete(unwanted).await;
             if !carried.is_empty() {
                 break;
             }
         }
-        Ok(batch.items)
+        Ok(())
     }
 
-    /// The messages that the filters take; the others are deleted.
-    async fn taken(&self, received: Vec<Received>) -> Vec<Item> {
+    /// The messages that the filters take, and the receipt handles of the others.
+    fn sort(&self, received: Vec<Received>) -> (Vec<Item>, Vec<String>) {
         let (mut taken, mut unwanted) = (Vec::with_capacity(received.len()), Vec::new());
         for message in received {
             match event::record(&message, &self.settings.queue_arn) {
@@ -196,14 +208,13 @@ impl Poller {
                 Err(error) => (self.say)(&format!("message {} cannot be written: {error}", message.id)),
             }
         }
-        self.delete(unwanted).await;
-        taken
+        (taken, unwanted)
     }
 
-    async fn work(self: Arc<Self>, batch: Vec<Item>) -> Done {
+    async fn work(self: Arc<Self>, batch: Vec<Item>, stop: watch::Receiver<bool>) -> Done {
         let began = Instant::now();
         let event = Bytes::from(event::event(batch.iter().map(|item| item.record.as_slice())));
-        let verdict = match self.invoke(event, began).await {
+        let verdict = match self.invoke(event, began, stop).await {
             Err(InvokeError::Throttled) => {
                 Verdict::Malformed("the function was throttled for as long as its messages were hidden".to_owned())
             }
@@ -225,13 +236,21 @@ impl Poller {
         }
     }
 
-    /// A throttled batch is offered again until its messages would be visible.
-    async fn invoke(&self, event: Bytes, began: Instant) -> Result<Bytes, InvokeError> {
+    /// A throttled batch is offered again until its messages would be visible, or the poller is told to stop.
+    async fn invoke(
+        &self,
+        event: Bytes,
+        began: Instant,
+        mut stop: watch::Receiver<bool>,
+    ) -> Result<Bytes, InvokeError> {
         let mut wait = Duration::from_millis(THROTTLED_MS_MIN);
         loop {
             match self.target.invoke(&self.settings.function, event.clone()).await {
                 Err(InvokeError::Throttled) if began.elapsed() + wait < self.settings.visibility => {
-                    sleep(wait).await;
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        _ = stop.wait_for(|stop| *stop) => return Err(InvokeError::Throttled),
+                    }
                     wait = (wait * 2).min(Duration::from_millis(THROTTLED_MS_MAX));
                 }
                 result => return result,
@@ -258,6 +277,16 @@ struct Batch {
 }
 
 impl Batch {
+    /// Takes what was carried over, as far as it fits.
+    fn fill(&mut self, carried: &mut VecDeque<Item>, items_max: usize) {
+        while let Some(item) = carried.pop_front() {
+            if let Some(item) = self.push(item, items_max) {
+                carried.push_front(item);
+                return;
+            }
+        }
+    }
+
     /// Adds the item, or gives it back when the batch is full. A first item always fits.
     fn push(&mut self, item: Item, items_max: usize) -> Option<Item> {
         let bytes = self.bytes + item.record.len() + 1;

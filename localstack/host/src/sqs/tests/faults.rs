@@ -7,7 +7,10 @@ use super::*;
 #[tokio::test]
 async fn a_message_delivered_twice_comes_once_more_even_if_it_is_deleted_in_between() {
     let (_folder, queues) = with_queues(&["a"]).await;
-    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault { twice: true, ..DeliveryFault::default() })));
+    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_, _| DeliveryFault {
+        twice: true,
+        ..DeliveryFault::default()
+    })));
     send(&queues, "a", "x").await;
     let first = receive(&queues, "a").await;
     queues.delete("a", &[first[0].receipt_handle.clone()]).await.unwrap();
@@ -22,7 +25,7 @@ async fn a_message_delivered_twice_comes_once_more_even_if_it_is_deleted_in_betw
 #[tokio::test]
 async fn shuffled_messages_come_all_in_another_order() {
     let (_folder, queues) = with_queues(&["a"]).await;
-    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_| DeliveryFault {
+    queues.set_delivery_faults(DeliveryFaults(Arc::new(|_, _| DeliveryFault {
         shuffled: true,
         ..DeliveryFault::default()
     })));
@@ -44,7 +47,7 @@ async fn a_rule_is_asked_once_for_each_receive_that_finds_something() {
     let (asked, is_wrong) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
     let faults = {
         let (asked, is_wrong, queues) = (Arc::clone(&asked), Arc::clone(&is_wrong), queues.clone());
-        DeliveryFaults(Arc::new(move |name| {
+        DeliveryFaults(Arc::new(move |name, _| {
             asked.fetch_add(1, Ordering::SeqCst);
             // A rule may look at the queues: no lock is held.
             is_wrong.fetch_or(name != "a" || queues.counts("a").is_err(), Ordering::SeqCst);

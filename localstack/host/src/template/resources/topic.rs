@@ -14,8 +14,6 @@ use crate::{
 
 /// Characters of a topic's name.
 const NAME_LENGTH_MAX: usize = 256;
-/// Keys of a filter policy, those of all levels together.
-const FILTER_KEYS_MAX: usize = 5;
 /// What changes nothing on this machine.
 const WITHOUT_EFFECT: [&str; 7] = [
     "DataProtectionPolicy",
@@ -107,7 +105,7 @@ impl Builder<'_, '_> {
     }
 }
 
-/// A filter policy: keys with lists of patterns, and below the body's scope maps in maps.
+/// A filter policy, as SNS would take it.
 fn filter(policy: &Value, scope: FilterScope) -> Result<Json> {
     let json = match &policy.kind {
         Kind::Text { text, .. } => {
@@ -118,28 +116,6 @@ fn filter(policy: &Value, scope: FilterScope) -> Result<Json> {
     if !matches!(json, Json::Object(_)) {
         return Err(policy.error("FilterPolicy must be a map"));
     }
-    let keys = patterns(policy, &json, scope)?;
-    if keys > FILTER_KEYS_MAX {
-        return Err(policy.error(format!("FilterPolicy must have at most {FILTER_KEYS_MAX} keys, not {keys}")));
-    }
+    crate::sns::check_filter(&json, scope).map_err(|why| policy.error(why))?;
     Ok(json)
-}
-
-/// Checks that every key has a list of patterns, and counts them.
-fn patterns(policy: &Value, json: &Json, scope: FilterScope) -> Result<usize> {
-    let Json::Object(keys) = json else {
-        return Err(policy.error("FilterPolicy: what $or lists must be maps"));
-    };
-    let mut count = 0_usize;
-    for (key, value) in keys {
-        count += match value {
-            Json::Array(branches) if key == "$or" && !branches.is_empty() => {
-                branches.iter().map(|branch| patterns(policy, branch, scope)).sum::<Result<usize>>()?
-            }
-            Json::Array(patterns) if !patterns.is_empty() => 1,
-            Json::Object(_) if scope == FilterScope::Body => patterns(policy, value, scope)?,
-            _ => return Err(policy.error(format!("FilterPolicy.{key} must be a list of patterns"))),
-        };
-    }
-    Ok(count)
 }
