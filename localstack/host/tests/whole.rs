@@ -186,6 +186,19 @@ async fn faults_do_what_they_say() {
         assert_eq!(answer.as_ref().ok().map(|(status, _)| status.as_u16()), status, "{kind}");
         assert_eq!(bench.has(kind).await, written, "{kind}");
     }
+    let put = |pk: &str| json!({ "Put": { "TableName": bench.output("Table"), "Item": { "pk": { "S": pk } } } });
+    bench
+        .fault(json!({ "service": "dynamodb", "fault": { "kind": "conflict" }, "operation": "TransactWriteItems" }))
+        .await;
+    let both = json!({ "TransactItems": [put("a"), put("b")] });
+    let (status, answer) = bench.call("DynamoDB_20120810.TransactWriteItems", both).await.unwrap();
+    let codes: Vec<_> = answer["CancellationReasons"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|reason| reason["Code"].as_str().unwrap())
+        .collect();
+    assert_eq!((status.as_u16(), codes), (400, vec!["TransactionConflict", "None"]), "one reason for each item");
     for (kind, hidden) in [("delay", true), ("delay_after", false)] {
         let fault = json!({ "kind": kind, "delay_ms": 300 });
         bench.fault(json!({ "service": "dynamodb", "operation": "PutItem", "fault": fault })).await;

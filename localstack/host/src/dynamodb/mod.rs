@@ -233,6 +233,13 @@ pub fn tables(body: &[u8]) -> String {
     names.join(" ")
 }
 
+/// How many items a transaction is about.
+#[must_use]
+pub fn transact_items(body: &[u8]) -> usize {
+    let request: Value = serde_json::from_slice(body).unwrap_or_default();
+    request.get("TransactItems").and_then(Value::as_array).map_or(0, Vec::len)
+}
+
 /// Asks for consumed capacity where the caller did not, and says whether it did.
 /// The text is changed rather than the value: the database checks requests as they were written.
 fn report_consumption(body: Bytes) -> (Bytes, bool) {
@@ -290,9 +297,7 @@ fn failed_units(operation: &str, request: &[u8], answer: &[u8]) -> Units {
     let write = match operation {
         "PutItem" | "UpdateItem" | "DeleteItem" if is(b"ConditionalCheckFailedException") => FAILED_WRITE_UNITS,
         "TransactWriteItems" if is(b"TransactionCanceledException") => {
-            let request: Value = serde_json::from_slice(request).unwrap_or_default();
-            let items = request.get("TransactItems").and_then(Value::as_array).map_or(0, Vec::len);
-            u32::try_from(items).map_or(0.0, f64::from) * FAILED_WRITE_UNITS * TRANSACTION_FACTOR
+            u32::try_from(transact_items(request)).map_or(0.0, f64::from) * FAILED_WRITE_UNITS * TRANSACTION_FACTOR
         }
         _ => 0.0,
     };

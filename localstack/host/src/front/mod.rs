@@ -67,6 +67,12 @@ struct Dropped {
     units: Units,
 }
 
+/// Who called a service, with what.
+struct Origin {
+    caller: Caller,
+    body: Bytes,
+}
+
 /// A service's answer, before it is sent.
 struct Answer {
     response: Response<Body>,
@@ -165,16 +171,16 @@ impl Front {
     }
 
     async fn service(&self, target: &Target, headers: &HeaderMap, body: Bytes) -> Result<Response<Body>, Dropped> {
-        let caller = Caller::of(headers);
+        let origin = Origin { caller: Caller::of(headers), body: body.clone() };
         let resource = target.resource(&body);
         let call = faults::Call {
             service: target.service,
             operation: &target.operation,
             resource: &resource,
-            function: &caller.function,
+            function: &origin.caller.function,
         };
         let bytes_in = u64::try_from(body.len()).unwrap_or(u64::MAX);
-        let answer = self.with_faults(&call, Some(&caller), self.dispatch(target, headers, body)).await;
+        let answer = self.with_faults(&call, Some(&origin), self.dispatch(target, headers, body)).await;
         self.count(&call, &resource, bytes_in, answer)
     }
 
@@ -210,7 +216,7 @@ impl Front {
     async fn with_faults(
         &self,
         call: &faults::Call<'_>,
-        caller: Option<&Caller>,
+        origin: Option<&Origin>,
         answer: impl Future<Output = Answer>,
     ) -> Result<Answer, Dropped> {
         let Some(fault) = self.faults.decide(call) else { return Ok(answer.await) };
@@ -221,7 +227,11 @@ impl Front {
         match fault {
             Fault::Throttle {} => refused(wire::throttled(call.service, BY_RULE)),
             Fault::Outage {} => refused(wire::unavailable(BY_RULE)),
-            Fault::Conflict {} => refused(wire::conflict(call.operation, BY_RULE)),
+            Fault::Conflict {} => {
+                let items = origin.map_or(0, |origin| dynamodb::transact_items(&origin.body));
+                let (response, bytes_out) = wire::conflict(call.operation, items);
+                Ok(Answer { response, bytes_out, units: Units::default() })
+            }
             Fault::ErrorBefore {} => refused(wire::failed(call.service, BY_RULE)),
             Fault::ErrorAfter {} => {
                 let units = answer.await.units;
@@ -238,12 +248,12 @@ impl Front {
             }
             Fault::DropReply {} => Err(Dropped { units: answer.await.units }),
             Fault::KillBefore {} => {
-                self.kill(caller);
+                self.kill(origin);
                 Err(Dropped::default())
             }
             Fault::KillAfter {} => {
                 let units = answer.await.units;
-                self.kill(caller);
+                self.kill(origin);
                 Err(Dropped { units })
             }
             // Decided at the queue, never here.
@@ -251,8 +261,8 @@ impl Front {
         }
     }
 
-    fn kill(&self, caller: Option<&Caller>) {
-        let killed = caller.is_some_and(|caller| self.functions.kill_environment(&caller.access_key_id));
+    fn kill(&self, origin: Option<&Origin>) {
+        let killed = origin.is_some_and(|origin| self.functions.kill_environment(&origin.caller.access_key_id));
         if !killed {
             log::line(HOST, "the caller is no function of this host: its connection ends instead");
         }

@@ -82,15 +82,29 @@ pub(super) fn unavailable(why: &str) -> ServiceError {
         .with_status(StatusCode::SERVICE_UNAVAILABLE)
 }
 
-/// DynamoDB's refusal because of another transaction.
-pub(super) fn conflict(operation: &str, why: &str) -> ServiceError {
-    if operation == "TransactWriteItems" {
-        let text =
-            "Transaction cancelled, please refer cancellation reasons for specific reasons [TransactionConflict]";
-        ServiceError::sender("TransactionCanceledException", format!("{text}: {why}"))
+/// DynamoDB's refusal because of another transaction, and how many bytes it has. Of a transaction's items the first
+/// is at fault.
+pub(super) fn conflict(operation: &str, items: usize) -> (Response<Body>, u64) {
+    const NAMESPACE: &str = "com.amazonaws.dynamodb.v20120810";
+    let body = if operation == "TransactWriteItems" {
+        let codes: Vec<&str> = (0..items).map(|at| if at == 0 { "TransactionConflict" } else { "None" }).collect();
+        let reason = |code: &&str| match *code {
+            "None" => json!({ "Code": code }),
+            _ => json!({ "Code": code, "Message": "Transaction is ongoing for the item" }),
+        };
+        let text = "Transaction cancelled, please refer cancellation reasons for specific reasons";
+        json!({
+            "__type": format!("{NAMESPACE}#TransactionCanceledException"),
+            "Message": format!("{text} [{}]", codes.join(", ")),
+            "CancellationReasons": codes.iter().map(reason).collect::<Vec<_>>(),
+        })
     } else {
-        ServiceError::sender("TransactionConflictException", format!("Transaction is ongoing for the item: {why}"))
-    }
+        let text = "Transaction is ongoing for the item";
+        json!({ "__type": format!("{NAMESPACE}#TransactionConflictException"), "message": text })
+    };
+    let text = body.to_string();
+    let bytes = u64::try_from(text.len()).unwrap_or(u64::MAX);
+    (with_type(StatusCode::BAD_REQUEST, AMZ_JSON, text), bytes)
 }
 
 fn content_type(service: Service) -> HeaderValue {
@@ -114,15 +128,7 @@ fn with_type(status: StatusCode, content_type: HeaderValue, text: String) -> Res
 }
 
 fn typed(namespace: &str, error: &ServiceError) -> String {
-    let mut body = json!({ "__type": format!("{namespace}#{}", error.code), "message": error.message });
-    if error.code == "TransactionCanceledException"
-        && let Some(body) = body.as_object_mut()
-    {
-        let reason = json!({ "Code": "TransactionConflict", "Message": "Transaction is ongoing for the item" });
-        body.insert("CancellationReasons".to_owned(), json!([reason]));
-        body.insert("Message".to_owned(), json!(error.message));
-    }
-    body.to_string()
+    json!({ "__type": format!("{namespace}#{}", error.code), "message": error.message }).to_string()
 }
 
 fn xml(error: &ServiceError) -> String {
