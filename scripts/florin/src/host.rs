@@ -5,7 +5,8 @@ use std::{
     env, fs,
     io::{ErrorKind, Write},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use anyhow::{Context, Result};
@@ -21,6 +22,11 @@ use crate::{
 
 /// What the functions may see of the caller's environment.
 const PASSED_ON: [&str; 2] = ["RUST_LOG", "RUST_BACKTRACE"];
+
+/// How often the start of a file that is busy is tried.
+const SPAWN_TRIES_MAX: u32 = 50;
+/// Between two tries.
+const SPAWN_AGAIN_MS: u64 = 20;
 
 /// How to run it.
 #[derive(Debug, Clone, Copy)]
@@ -76,7 +82,7 @@ pub(crate) async fn start(
             command.arg(option);
         }
     }
-    let mut child = process::spawn(place, &mut command)?;
+    let mut child = spawn(place, &mut command).await?;
     let mut input = child.stdin.take().context("the host takes no input")?;
     match input.write_all(serde_json::to_string(parameters)?.as_bytes()) {
         // It ended before it read: its log says why.
@@ -90,6 +96,22 @@ pub(crate) async fn start(
     Ok((pid, ready.outputs))
 }
 
+/// A file that was just written cannot be run while a process that was being started meanwhile still has it open.
+async fn spawn(place: &Place, command: &mut Command) -> Result<Child> {
+    for _ in 1..SPAWN_TRIES_MAX {
+        match process::spawn(place, command) {
+            Err(error) if is_busy(&error) => tokio::time::sleep(Duration::from_millis(SPAWN_AGAIN_MS)).await,
+            done => return done,
+        }
+    }
+    process::spawn(place, command)
+}
+
+fn is_busy(error: &anyhow::Error) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|error| error.kind() == ErrorKind::ExecutableFileBusy)
+}
+
 fn read(file: &Path) -> Result<Option<Ready>> {
     match fs::read(file) {
         Ok(text) => serde_json::from_slice(&text).map(Some).with_context(|| format!("{} is damaged", file.display())),
@@ -98,33 +120,31 @@ fn read(file: &Path) -> Result<Option<Ready>> {
     }
 }
 
-/// A folder that holds every function's binary by its name: where cargo put them, or links to where cargo-lambda did.
+/// A folder that holds every function's binary by its name: where cargo put them, or copies of what cargo-lambda made.
 fn one_folder(place: &Place, functions: &BTreeMap<String, PathBuf>) -> Result<PathBuf> {
     let folder = functions.values().next().and_then(|path| path.parent()).context("the template names no function")?;
     if functions.iter().all(|(name, path)| *path == folder.join(name)) {
         return Ok(folder.to_path_buf());
     }
-    let links = place.temporary().join("binaries");
+    let copies = place.temporary().join("binaries");
     for (name, path) in functions {
-        link(path, &links, name)?;
+        copy(path, &copies, name)?;
     }
-    Ok(links)
+    Ok(copies)
 }
 
 /// The host under its own name: cargo-lambda calls everything `bootstrap`, as Lambda wants it.
 fn by_its_name(place: &Place, host: &Path) -> Result<PathBuf> {
-    if host.ends_with(build::HOST) { Ok(host.to_path_buf()) } else { link(host, &place.temporary(), build::HOST) }
+    if host.ends_with(build::HOST) { Ok(host.to_path_buf()) } else { copy(host, &place.temporary(), build::HOST) }
 }
 
-fn link(path: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
+/// A copy, no link: cargo-lambda writes into the files that it made before, which must not be what runs.
+fn copy(path: &Path, folder: &Path, name: &str) -> Result<PathBuf> {
     fs::create_dir_all(folder)?;
-    let link = folder.join(name);
-    process::remove(&link)?;
-    // Another file system takes no hard link.
-    if fs::hard_link(path, &link).is_err() {
-        fs::copy(path, &link).with_context(|| format!("cannot copy {}", path.display()))?;
-    }
-    Ok(link)
+    let copy = folder.join(name);
+    process::remove(&copy)?;
+    fs::copy(path, &copy).with_context(|| format!("cannot copy {}", path.display()))?;
+    Ok(copy)
 }
 
 #[cfg(test)]
