@@ -38,7 +38,7 @@ pub struct Ended {
 impl Ended {
     /// What the event says of a payment's end; nothing if it announces no end.
     pub fn from_event(event: &Event) -> Option<Self> {
-        let payment = &event.data;
+        let payment = event.data.payment()?;
         payment.status.is_terminal().then(|| Self {
             event_id: event.id.clone(),
             ended_at: event.time,

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     ids::{EventId, MerchantId},
     payment::{Payment, PaymentView, Status},
+    refund::{Refund, RefundStatus, RefundView},
     time::Timestamp,
 };
 
@@ -30,6 +31,21 @@ pub enum EventType {
     /// The payment was withdrawn.
     #[serde(rename = "payment.canceled")]
     PaymentCanceled,
+    /// The payment is kept from being processed.
+    #[serde(rename = "payment.held")]
+    PaymentHeld,
+    /// The payment goes on.
+    #[serde(rename = "payment.resumed")]
+    PaymentResumed,
+    /// A refund was created.
+    #[serde(rename = "refund.initiated")]
+    RefundInitiated,
+    /// The money was given back.
+    #[serde(rename = "refund.completed")]
+    RefundCompleted,
+    /// The refund ended without giving money back.
+    #[serde(rename = "refund.failed")]
+    RefundFailed,
 }
 
 impl EventType {
@@ -40,6 +56,11 @@ impl EventType {
             Self::PaymentCompleted => "payment.completed",
             Self::PaymentFailed => "payment.failed",
             Self::PaymentCanceled => "payment.canceled",
+            Self::PaymentHeld => "payment.held",
+            Self::PaymentResumed => "payment.resumed",
+            Self::RefundInitiated => "refund.initiated",
+            Self::RefundCompleted => "refund.completed",
+            Self::RefundFailed => "refund.failed",
         }
     }
 
@@ -54,6 +75,34 @@ impl EventType {
     }
 }
 
+/// The resource that an event is about, as it was at that moment. Its field `object` says which it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum EventData {
+    /// A payment.
+    Payment(PaymentView),
+    /// A refund.
+    Refund(RefundView),
+}
+
+impl EventData {
+    /// The resource's id.
+    pub fn id(&self) -> &str {
+        match self {
+            Self::Payment(payment) => payment.id.as_str(),
+            Self::Refund(refund) => refund.id.as_str(),
+        }
+    }
+
+    /// The payment, if it is one.
+    pub const fn payment(&self) -> Option<&PaymentView> {
+        match self {
+            Self::Payment(payment) => Some(payment),
+            Self::Refund(_) => None,
+        }
+    }
+}
+
 /// What ties everything together that one request set off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correlation {
@@ -63,7 +112,7 @@ pub struct Correlation {
     pub traceparent: Option<String>,
 }
 
-/// A fact about a payment. The same fact always has the same id, time and sequence, so publishing it twice is harmless.
+/// A fact about a payment or a refund. The same fact always has the same id, time and sequence, so publishing it twice is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Derived from the resource and the sequence.
@@ -75,7 +124,7 @@ pub struct Event {
     /// What happened.
     #[serde(rename = "type")]
     pub event_type: EventType,
-    /// The payment's id.
+    /// The resource's id.
     pub subject: String,
     /// When it happened: the moment stored with the state.
     pub time: Timestamp,
@@ -88,10 +137,18 @@ pub struct Event {
     /// W3C Trace Context.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
-    /// The payment's version: sorts the events of one payment.
+    /// The resource's version: sorts the events of one resource.
     pub sequence: i64,
-    /// The payment at that moment.
-    pub data: PaymentView,
+    /// The resource at that moment.
+    pub data: EventData,
+}
+
+/// What names an event: the resource, and its version and moment.
+struct Fact<'a> {
+    subject: &'a str,
+    merchant_id: &'a MerchantId,
+    version: i64,
+    time: Timestamp,
 }
 
 /// The constant `1.0` in `specversion`.
@@ -105,28 +162,74 @@ pub enum SpecVersion {
 impl Event {
     /// `payment.initiated`, whatever has become of the payment since.
     pub fn initiated(payment: &Payment, correlation: &Correlation) -> Self {
-        Self::new(EventType::PaymentInitiated, &payment.as_created(), correlation)
+        Self::of_payment(EventType::PaymentInitiated, &payment.as_created(), correlation)
     }
 
-    /// The event that announces the payment's end, if it has ended.
+    /// The event that announces the payment's end, if it has ended. Refunds do not change it.
     pub fn ended(payment: &Payment, correlation: &Correlation) -> Option<Self> {
-        EventType::of_terminal(payment.status).map(|event_type| Self::new(event_type, payment, correlation))
+        let event_type = EventType::of_terminal(payment.status)?;
+        Some(Self::of_payment(event_type, &payment.before_refunds(), correlation))
     }
 
-    fn new(event_type: EventType, payment: &Payment, correlation: &Correlation) -> Self {
+    /// `payment.held`, for a payment that is held.
+    pub fn held(payment: &Payment, correlation: &Correlation) -> Self {
+        Self::of_payment(EventType::PaymentHeld, payment, correlation)
+    }
+
+    /// `payment.resumed`, for a payment that has just been resumed.
+    pub fn resumed(payment: &Payment, correlation: &Correlation) -> Self {
+        Self::of_payment(EventType::PaymentResumed, payment, correlation)
+    }
+
+    /// `refund.initiated`, whatever has become of the refund since.
+    pub fn refund_initiated(refund: &Refund, correlation: &Correlation) -> Self {
+        Self::of_refund(EventType::RefundInitiated, &refund.as_created(), correlation)
+    }
+
+    /// The event that announces the refund's end, if it has ended.
+    pub fn refund_ended(refund: &Refund, correlation: &Correlation) -> Option<Self> {
+        let event_type = match refund.status {
+            RefundStatus::Completed => EventType::RefundCompleted,
+            RefundStatus::Failed => EventType::RefundFailed,
+            RefundStatus::Pending | RefundStatus::Processing => return None,
+        };
+        Some(Self::of_refund(event_type, refund, correlation))
+    }
+
+    fn of_payment(event_type: EventType, payment: &Payment, correlation: &Correlation) -> Self {
+        let fact = Fact {
+            subject: payment.id.as_str(),
+            merchant_id: &payment.merchant_id,
+            version: payment.version,
+            time: payment.updated_at,
+        };
+        Self::new(event_type, fact, EventData::Payment(payment.view()), correlation)
+    }
+
+    fn of_refund(event_type: EventType, refund: &Refund, correlation: &Correlation) -> Self {
+        let fact = Fact {
+            subject: refund.id.as_str(),
+            merchant_id: &refund.merchant_id,
+            version: refund.version,
+            time: refund.updated_at,
+        };
+        Self::new(event_type, fact, EventData::Refund(refund.view()), correlation)
+    }
+
+    fn new(event_type: EventType, fact: Fact<'_>, data: EventData, correlation: &Correlation) -> Self {
         Self {
-            id: EventId::derive(&[payment.id.as_str(), &payment.version.to_string()]),
+            id: EventId::derive(&[fact.subject, &fact.version.to_string()]),
             source: SOURCE.to_owned(),
             specversion: SpecVersion::V1,
             event_type,
-            subject: payment.id.to_string(),
-            time: payment.updated_at,
+            subject: fact.subject.to_owned(),
+            time: fact.time,
             datacontenttype: "application/json".to_owned(),
-            merchantid: payment.merchant_id.clone(),
+            merchantid: fact.merchant_id.clone(),
             correlationid: correlation.id.clone(),
             traceparent: correlation.traceparent.clone(),
-            sequence: payment.version,
-            data: payment.view(),
+            sequence: fact.version,
+            data,
         }
     }
 

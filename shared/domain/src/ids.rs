@@ -123,6 +123,10 @@ id!(
     PaymentId, "pay_"
 );
 id!(
+    /// Money given back for a payment.
+    RefundId, "re_"
+);
+id!(
     /// An event: derived from the resource and its sequence, so that publishing twice is harmless.
     EventId, "evt_"
 );

@@ -4,7 +4,9 @@
 //! This crate knows no other crate of the workspace.
 
 pub mod analytics;
+pub mod breaker;
 pub mod card;
+pub mod effect;
 pub mod event;
 pub mod field;
 pub mod ids;
@@ -12,6 +14,7 @@ pub mod journal;
 pub mod merchant;
 pub mod money;
 pub mod payment;
+pub mod refund;
 pub mod saga;
 pub mod time;
 pub mod webhook;

@@ -6,10 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     card::{Brand, Expiry},
-    ids::{MerchantId, PaymentId},
+    ids::{MerchantId, PaymentId, RefundId},
     journal::{Failure, JournalEntry, Step},
     money::{Currency, Money},
-    time::Timestamp,
+    time::{MS_PER_SECOND, Timestamp},
 };
 
 /// Longest description, in characters.
@@ -22,6 +22,13 @@ pub const METADATA_KEY_CHARACTERS_MAX: usize = 40;
 pub const METADATA_VALUE_CHARACTERS_MAX: usize = 500;
 /// Longest webhook URL, in characters.
 pub const WEBHOOK_URL_CHARACTERS_MAX: usize = 2_000;
+
+/// The longest delay: 366 days, in seconds.
+pub const DELAY_SECONDS_MAX: i64 = 366 * 24 * 60 * 60;
+/// How far in the past `process_at` may lie and still mean at once, in milliseconds: clocks differ.
+pub const PROCESS_AT_PAST_MS_MAX: i64 = 60_000;
+/// Refunds of one payment.
+pub const REFUNDS_PER_PAYMENT_MAX: usize = 20;
 
 /// Where a payment stands. `Completed`, `Failed` and `Canceled` are terminal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -77,7 +84,7 @@ impl Status {
             (self, to),
             (Self::Scheduled, Self::Pending | Self::OnHold | Self::Canceled)
                 | (Self::Pending, Self::Processing | Self::OnHold | Self::Canceled)
-                | (Self::OnHold, Self::Pending | Self::Canceled)
+                | (Self::OnHold, Self::Scheduled | Self::Pending | Self::Canceled)
                 | (Self::Processing, Self::Completed | Self::Failed)
         )
     }
@@ -133,6 +140,41 @@ impl CardSource {
     }
 }
 
+/// When a merchant wants a payment to be processed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum When {
+    /// At once.
+    #[default]
+    Now,
+    /// So many seconds after it was created.
+    After(i64),
+    /// At this moment.
+    At(Timestamp),
+}
+
+impl When {
+    /// The moment, for a payment that is created at `now`; nothing if that is at once.
+    pub fn moment(self, now: Timestamp) -> Option<Timestamp> {
+        match self {
+            Self::Now => None,
+            Self::After(seconds) => Some(now.plus_ms(seconds.saturating_mul(MS_PER_SECOND))),
+            Self::At(moment) => Some(moment),
+        }
+        .filter(|moment| *moment > now)
+    }
+
+    /// Whether the moment lies in what Florin can promise, for a payment that is created at `now`.
+    pub fn is_in_range(self, now: Timestamp) -> bool {
+        match self {
+            Self::Now => true,
+            Self::After(seconds) => (0..=DELAY_SECONDS_MAX).contains(&seconds),
+            Self::At(moment) => {
+                (-PROCESS_AT_PAST_MS_MAX..=DELAY_SECONDS_MAX * MS_PER_SECOND).contains(&moment.ms_since(now))
+            }
+        }
+    }
+}
+
 /// What a merchant asks for. Together with the merchant and the `Idempotency-Key` it makes a payment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewPayment {
@@ -146,6 +188,8 @@ pub struct NewPayment {
     pub metadata: BTreeMap<String, String>,
     /// Where this payment's terminal event goes besides the merchant's endpoints.
     pub webhook_url: Option<String>,
+    /// When it is to be processed.
+    pub when: When,
 }
 
 /// An intent to move money from a source to the merchant.
@@ -157,12 +201,19 @@ pub struct Payment {
     pub merchant_id: MerchantId,
     /// Where it stands.
     pub status: Status,
-    /// Counts transitions and journal writes; every write is conditional on it.
+    /// Counts transitions and journal writes; every write is conditional on it. Refunds do not move it, for the event
+    /// that tells of the payment's end is named by it.
     pub version: i64,
     /// How much.
     pub money: Money,
     /// How much of it has been given back, in minor units.
     pub amount_refunded: i64,
+    /// How much of it refunds have given back or are about to, in minor units: never more than `money`.
+    pub amount_reserved: i64,
+    /// Its refunds, oldest first, at most `REFUNDS_PER_PAYMENT_MAX`.
+    pub refunds: Vec<RefundId>,
+    /// When a refund last gave money back, and how many have.
+    pub refunded: Option<(Timestamp, i64)>,
     /// From what.
     pub source: CardSource,
     /// For people.
@@ -175,8 +226,12 @@ pub struct Payment {
     pub failure: Option<Failure>,
     /// The gateway's name for the charge.
     pub gateway_reference: Option<String>,
-    /// A person must look at it: its outcome could not be found out.
-    pub stuck: bool,
+    /// When it is to be processed; nothing for at once.
+    pub process_at: Option<Timestamp>,
+    /// When the merchant asked, while it was processed, for its withdrawal.
+    pub cancel_requested_at: Option<Timestamp>,
+    /// Why a person must look at it: it could not be brought to its end.
+    pub stuck: Option<Failure>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -216,6 +271,9 @@ pub struct PaymentView {
     pub gateway_reference: Option<String>,
     /// When it is to be processed; `null` for at once.
     pub process_at: Option<Timestamp>,
+    /// Its withdrawal was asked for while it was processed: what is charged is given back.
+    #[serde(default)]
+    pub cancel_requested: bool,
     /// A person must look at it.
     pub stuck: bool,
     /// When it was created.
@@ -243,22 +301,28 @@ impl Payment {
         PaymentId::derive(&[merchant_id.as_str(), Self::CREATE, idempotency_key])
     }
 
-    /// A payment that waits for the processor.
+    /// A payment that waits for the processor, or for its moment.
     pub fn create(id: PaymentId, merchant_id: MerchantId, new: NewPayment, now: Timestamp) -> Self {
+        let process_at = new.when.moment(now);
         Self {
             id,
             merchant_id,
-            status: Status::Pending,
+            status: if process_at.is_some() { Status::Scheduled } else { Status::Pending },
             version: 1,
             money: new.money,
             amount_refunded: 0,
+            amount_reserved: 0,
+            refunds: Vec::new(),
+            refunded: None,
             source: new.source,
             description: new.description,
             metadata: new.metadata,
             webhook_url: new.webhook_url,
             failure: None,
             gateway_reference: None,
-            stuck: false,
+            process_at,
+            cancel_requested_at: None,
+            stuck: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -274,8 +338,27 @@ impl Payment {
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
+            when: self.process_at.map_or(When::Now, When::At),
         };
         Self::create(self.id.clone(), self.merchant_id.clone(), new, self.created_at)
+    }
+
+    /// The payment as it was when its status last changed, whatever has been refunded since: what its events tell.
+    pub fn before_refunds(&self) -> Self {
+        Self { amount_refunded: 0, refunded: None, ..self.clone() }
+    }
+
+    /// Whether its withdrawal was asked for while it was processed.
+    pub const fn is_cancel_requested(&self) -> bool {
+        self.cancel_requested_at.is_some()
+    }
+
+    /// Minor units that can still be refunded.
+    pub fn refundable(&self) -> i64 {
+        match self.status {
+            Status::Completed => self.money.amount().saturating_sub(self.amount_reserved),
+            _ => 0,
+        }
     }
 
     /// The pointer of the first field in which a request differs from the one that created this payment.
@@ -283,6 +366,7 @@ impl Payment {
     /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
     pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
         let (old, asked) = (&self.source, &new.source);
+        let when = if matches!(new.when, When::At(_)) { "/process_at" } else { "/delay_seconds" };
         [
             (self.money.amount() != new.money.amount(), "/amount"),
             (self.money.currency() != new.money.currency(), "/currency"),
@@ -292,6 +376,7 @@ impl Payment {
             (self.description != new.description, "/description"),
             (self.metadata != new.metadata, "/metadata"),
             (self.webhook_url != new.webhook_url, "/webhook_url"),
+            (self.process_at != new.when.moment(self.created_at), when),
         ]
         .into_iter()
         .find_map(|(differs, pointer)| differs.then_some(pointer))
@@ -304,6 +389,7 @@ impl Payment {
 
     /// The payment as the API shows it.
     pub fn view(&self) -> PaymentView {
+        let (refunded_at, refunds) = self.refunded.unwrap_or((self.updated_at, 0));
         PaymentView {
             id: self.id.clone(),
             object: PaymentObject::Payment,
@@ -317,11 +403,12 @@ impl Payment {
             webhook_url: self.webhook_url.clone(),
             failure: self.failure.clone(),
             gateway_reference: self.gateway_reference.clone(),
-            process_at: None,
-            stuck: self.stuck,
+            process_at: self.process_at,
+            cancel_requested: self.is_cancel_requested(),
+            stuck: self.stuck.is_some(),
             created_at: self.created_at,
-            updated_at: self.updated_at,
-            version: self.version,
+            updated_at: self.updated_at.max(refunded_at),
+            version: self.version.saturating_add(refunds),
         }
     }
 }

@@ -3,9 +3,8 @@
 use serde::Serialize;
 
 use crate::{
-    event::Event,
+    event::{Event, EventData},
     ids::{DeliveryId, MerchantId, WebhookEndpointId},
-    payment::PaymentView,
     time::Timestamp,
 };
 
@@ -155,8 +154,8 @@ pub struct Payload<'a> {
     pub event_type: &'a str,
     /// When it happened.
     pub timestamp: Timestamp,
-    /// The payment at that moment.
-    pub data: &'a PaymentView,
+    /// The resource at that moment.
+    pub data: &'a EventData,
 }
 
 impl<'a> Payload<'a> {
