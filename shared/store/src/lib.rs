@@ -5,6 +5,7 @@
 
 pub mod analytics;
 mod attributes;
+pub mod breaker;
 mod error;
 pub mod gateway;
 pub mod merchants;

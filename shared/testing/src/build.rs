@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use florin_domain::{
     card::{Brand, Expiry},
+    effect::StepResult,
     event::{Correlation, Event},
     ids::{MerchantId, PaymentId},
     journal::{Failure, Step},
     merchant::Merchant,
     money::{Currency, Money},
-    payment::{CardSource, NewPayment, Payment},
-    saga::{self, StepResult},
+    payment::{CardSource, NewPayment, Payment, When},
+    saga,
     time::Timestamp,
 };
 
@@ -37,22 +38,23 @@ pub fn payment(merchant: &MerchantId, key: &str) -> Payment {
         description: Some("Order 17".to_owned()),
         metadata: BTreeMap::from([("order_id".to_owned(), "17".to_owned())]),
         webhook_url: None,
+        when: When::Now,
     };
     Payment::create(Payment::id_for(merchant, key), merchant.clone(), new, START)
 }
 
 /// The payment, completed `latency_ms` after it was created.
 pub fn completed(payment: &Payment, latency_ms: i64) -> Payment {
-    let charged = StepResult::Charged { reference: "pi_1".to_owned() };
+    let charged = StepResult::Done { reference: "pi_1".to_owned() };
     let claimed = saga::claim(payment, Step::Charge, None, payment.created_at);
-    saga::apply(&claimed, charged, payment.created_at.plus_ms(latency_ms), 0).0
+    saga::apply(&claimed, charged, payment.created_at.plus_ms(latency_ms), 0, false).0
 }
 
 /// The payment, declined `latency_ms` after it was created.
 pub fn declined(payment: &Payment, code: &str, latency_ms: i64) -> Payment {
-    let declined = StepResult::Declined { failure: Failure::new(code, "Declined."), reference: None };
+    let declined = StepResult::Refused { failure: Failure::new(code, "Declined."), reference: None };
     let claimed = saga::claim(payment, Step::Charge, None, payment.created_at);
-    saga::apply(&claimed, declined, payment.created_at.plus_ms(latency_ms), 0).0
+    saga::apply(&claimed, declined, payment.created_at.plus_ms(latency_ms), 0, false).0
 }
 
 /// A correlation.

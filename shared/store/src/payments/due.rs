@@ -1,0 +1,171 @@
+//! The due index: every open payment and refund stands in it, with the moment at which somebody must look at it
+//! (invariant 3).
+//!
+//! What ends in the processor leaves it with its last write, because that costs least. What ends by a command or as a
+//! refund stays until its event is published, so that the event cannot be lost either.
+
+use aws_sdk_dynamodb::error::SdkError;
+use florin_domain::{
+    payment::{Payment, Status},
+    refund::Refund,
+    time::{MS_PER_HOUR, Timestamp},
+};
+
+use super::{
+    PAGE_ITEMS_MAX, Payments,
+    items::{payment_from, refund_from},
+};
+use crate::{
+    StoreError,
+    attributes::{Item, Reader, moment, number, text},
+};
+
+/// Partitions of the due index: each takes 1,000 writes a second.
+pub const DUE_SHARDS: u8 = 8;
+/// When somebody must look at what nothing has ended, in milliseconds.
+pub const DUE_AFTER_MS: i64 = 60_000;
+/// How long before its moment a scheduled payment is handed to SQS, in milliseconds. SQS delays 15 minutes at most; the
+/// sweeper comes every minute.
+pub const HANDOVER_MS: i64 = 10 * 60_000;
+/// When a held payment is looked at again, in milliseconds: only to say that it is still held.
+pub const HELD_REVIEW_MS: i64 = 7 * 24 * MS_PER_HOUR;
+/// Items of one shard that a search for stuck ones reads.
+const STUCK_SEARCH_ITEMS_MAX: usize = 2_000;
+
+/// What stands in the due index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "a hundred of them live for a moment")]
+pub enum Due {
+    /// A payment.
+    Payment(Payment),
+    /// A refund.
+    Refund(Refund),
+}
+
+impl Due {
+    fn id(&self) -> &str {
+        match self {
+            Self::Payment(payment) => payment.id.as_str(),
+            Self::Refund(refund) => refund.id.as_str(),
+        }
+    }
+
+    const fn version(&self) -> i64 {
+        match self {
+            Self::Payment(payment) => payment.version,
+            Self::Refund(refund) => refund.version,
+        }
+    }
+
+    /// Whether a person must look at it.
+    pub const fn is_stuck(&self) -> bool {
+        match self {
+            Self::Payment(payment) => payment.stuck.is_some(),
+            Self::Refund(refund) => refund.stuck.is_some(),
+        }
+    }
+}
+
+/// When somebody must look at a payment that was just created, changed or looked at.
+pub fn due_at(payment: &Payment, now: Timestamp) -> Timestamp {
+    let waits_until = payment.process_at.filter(|at| *at > now && payment.status == Status::Scheduled);
+    match waits_until {
+        Some(at) if at.ms_since(now) > HANDOVER_MS + DUE_AFTER_MS => at.plus_ms(-HANDOVER_MS),
+        Some(at) => at.plus_ms(DUE_AFTER_MS),
+        None => now.plus_ms(DUE_AFTER_MS),
+    }
+}
+
+/// The shard of the due index in which an item stands.
+pub(super) fn due_shard(id: &str) -> String {
+    let sum: u32 = id.bytes().map(u32::from).sum();
+    (sum % u32::from(DUE_SHARDS)).to_string()
+}
+
+impl Payments {
+    /// What somebody should have looked at by `now`, oldest first, at most `limit` of one shard.
+    pub async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let (found, _) = self.due_page(shard, now, limit.min(PAGE_ITEMS_MAX), None).await?;
+        Ok(found)
+    }
+
+    /// Open payments and refunds that wait for a person, at most `limit` of all shards.
+    pub async fn stuck(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
+        let mut stuck = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            let (mut start, mut read) = (None, 0);
+            loop {
+                let (found, next) = self.due_page(shard, Timestamp::MAX, PAGE_ITEMS_MAX, start).await?;
+                read += found.len();
+                stuck.extend(found.into_iter().filter(Due::is_stuck));
+                if stuck.len() >= limit {
+                    stuck.truncate(limit);
+                    return Ok(stuck);
+                }
+                start = next;
+                if start.is_none() || read >= STUCK_SEARCH_ITEMS_MAX {
+                    break;
+                }
+            }
+        }
+        Ok(stuck)
+    }
+
+    async fn due_page(
+        &self,
+        shard: u8,
+        until: Timestamp,
+        limit: usize,
+        start: Option<Item>,
+    ) -> Result<(Vec<Due>, Option<Item>), StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("due")
+            .key_condition_expression("ds = :shard AND da <= :until")
+            .expression_attribute_values(":shard", text(shard.to_string()))
+            .expression_attribute_values(":until", moment(until))
+            .limit(i32::try_from(limit).unwrap_or(i32::MAX))
+            .set_exclusive_start_key(start);
+        let output = query.send().await?;
+        let keys = output.items().iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
+        let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
+        let items = crate::batch_get(&self.client, &self.table, &keys).await?;
+        let found = items.iter().map(|item| {
+            if item.contains_key("pay") { refund_from(item).map(Due::Refund) } else { payment_from(item).map(Due::Payment) }
+        });
+        Ok((found.collect::<Result<_, _>>()?, output.last_evaluated_key))
+    }
+
+    /// Moves an item's place in the due index, unless it has changed since. Two sweepers may overlap: the second one
+    /// changes nothing. Neither status nor version move.
+    pub async fn postpone_due(&self, due: &Due, due_at: Timestamp) -> Result<(), StoreError> {
+        let update = self.touch(due).update_expression("SET da = :due").expression_attribute_values(":due", moment(due_at));
+        unless_changed(update.send().await)
+    }
+
+    /// Takes what has ended, and whose event is published, out of the due index.
+    pub async fn leave_due(&self, due: &Due) -> Result<(), StoreError> {
+        unless_changed(self.touch(due).update_expression("REMOVE ds, da").send().await)
+    }
+
+    fn touch(&self, due: &Due) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
+        self.client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", text(due.id()))
+            .condition_expression("v = :v AND attribute_exists(da)")
+            .expression_attribute_values(":v", number(due.version()))
+    }
+}
+
+fn unless_changed<T, R: std::fmt::Debug>(
+    result: Result<T, SdkError<aws_sdk_dynamodb::operation::update_item::UpdateItemError, R>>,
+) -> Result<(), StoreError> {
+    match result {
+        Ok(_) => Ok(()),
+        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
