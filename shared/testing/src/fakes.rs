@@ -7,7 +7,7 @@ use std::{
 
 use async_trait::async_trait;
 use florin_domain::{card::Card, event::Event};
-use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError};
+use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
 use florin_messaging::{PublishError, Publisher, Visibility, visibility::Change};
 
 /// Remembers what was published; publishing can be made to fail.
@@ -157,7 +157,11 @@ impl Gateway for FakeGateway {
         Ok(found.map(|(_, reference)| Charge { reference: reference.clone() }))
     }
 
-    async fn refund(&self, _reference: &str, _amount: i64, key: &str) -> Result<String, GatewayError> {
-        Ok(format!("re_{key}"))
+    async fn refund(&self, refund: &RefundRequest<'_>) -> Result<String, GatewayError> {
+        Ok(format!("re_{}", refund.key))
+    }
+
+    async fn find_refund(&self, _reference: &str, _refund_id: &str) -> Result<Option<String>, GatewayError> {
+        Ok(None)
     }
 }
