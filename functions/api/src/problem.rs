@@ -85,7 +85,9 @@ impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         match error {
             GatewayError::Declined { code, message, .. } => Self::CardRefused { code, message },
-            GatewayError::Unavailable { .. } | GatewayError::Unknown { .. } => Self::GatewayUnavailable,
+            GatewayError::Unreachable { .. } | GatewayError::Unavailable { .. } | GatewayError::Unknown { .. } => {
+                Self::GatewayUnavailable
+            }
             GatewayError::Rejected { message } => {
                 Self::Internal(format!("the gateway rejected our request: {message}"))
             }

@@ -215,7 +215,9 @@ impl Processor {
 /// What an error that is no decline says about the step.
 fn outage(payment: &Payment, error: GatewayError) -> StepResult {
     match error {
-        GatewayError::Unavailable { message } => StepResult::Unavailable { message },
+        GatewayError::Unreachable { message } | GatewayError::Unavailable { message } => {
+            StepResult::Unavailable { message }
+        }
         GatewayError::Rejected { message } => {
             tracing::error!(payment_id = %payment.id, error = message, "the gateway rejected our request");
             StepResult::Unavailable { message: "The gateway rejected the request.".to_owned() }

@@ -72,21 +72,49 @@ struct Reference {
     id: String,
 }
 
+type Metadata = std::collections::BTreeMap<String, String>;
+
 /// The members of a payment intent that matter here.
 #[derive(Deserialize)]
 pub(crate) struct Intent {
-    pub(crate) id: String,
+    id: String,
     status: String,
     last_payment_error: Option<StripeError>,
     #[serde(default)]
-    metadata: std::collections::BTreeMap<String, String>,
+    metadata: Metadata,
 }
 
-/// One page of payment intents.
+/// The members of a refund that matter here.
 #[derive(Deserialize)]
-pub(crate) struct IntentPage {
-    pub(crate) data: Vec<Intent>,
+pub(crate) struct Refund {
+    id: String,
+    status: Option<String>,
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+/// One page of a listing.
+#[derive(Deserialize)]
+pub(crate) struct Page<T> {
+    pub(crate) data: Vec<T>,
     pub(crate) has_more: bool,
+}
+
+/// Something that is listed: the next page begins behind its id.
+pub(crate) trait Listed {
+    fn id(&self) -> &str;
+}
+
+impl Listed for Intent {
+    fn id(&self) -> &str {
+        &self.id
+    }
+}
+
+impl Listed for Refund {
+    fn id(&self) -> &str {
+        &self.id
+    }
 }
 
 impl Answer {
@@ -164,8 +192,11 @@ impl StripeError {
     /// A refund that cannot be made, now or later.
     fn refused_refund(&self) -> Option<GatewayError> {
         let said = self.message.as_deref().unwrap_or_default();
-        let (code, message) = if self.code.as_deref() == Some("charge_already_refunded") {
+        let code = self.code.as_deref().unwrap_or_default();
+        let (code, message) = if code == "charge_already_refunded" {
             ("already_refunded", "The charge has already been refunded.")
+        } else if matches!(code, "charge_disputed" | "refund_disputed_payment") {
+            ("charge_disputed", "The charge is disputed; its money goes back by the dispute.")
         } else if self.param.as_deref() == Some("amount")
             && said.starts_with("Refund amount")
             && said.contains("greater than")
@@ -218,6 +249,31 @@ impl Intent {
     /// Whether it was made for the payment.
     pub(crate) fn is_for(&self, payment_id: &str) -> bool {
         self.metadata.get("payment_id").map(String::as_str) == Some(payment_id)
+    }
+}
+
+impl Refund {
+    /// What its status says; the answer is its id.
+    ///
+    /// A pending refund counts as made: the gateway has taken it on, and the money is on its way.
+    pub(crate) fn outcome(self) -> Result<String, GatewayError> {
+        match self.status.as_deref() {
+            Some("succeeded" | "pending") => Ok(self.id),
+            Some("failed" | "canceled") => Err(GatewayError::Declined {
+                code: "refund_failed".to_owned(),
+                message: "The card's issuer did not take the refund.".to_owned(),
+                reference: Some(self.id),
+            }),
+            // There is a refund, so it must not pass for none.
+            other => Err(GatewayError::Unknown {
+                message: format!("{} has the unexpected status {}", harmless(&self.id), harmless(other.unwrap_or("-"))),
+            }),
+        }
+    }
+
+    /// Whether it was made for our refund of that id.
+    pub(crate) fn is_for(&self, refund_id: &str) -> bool {
+        self.metadata.get("refund_id").map(String::as_str) == Some(refund_id)
     }
 }
 

@@ -37,12 +37,20 @@ pub trait Gateway: Send + Sync {
     /// where the gateway is still working on this payment's charge.
     async fn find_charge(&self, payment_id: &str, created_after: i64) -> Result<Option<Charge>, GatewayError>;
 
-    /// Gives `amount` (minor units) of the charge `reference` back and answers the refund's reference. Idempotent by
-    /// key.
+    /// Gives money back and answers the gateway's reference of the refund. Idempotent by key.
     ///
     /// # Errors
-    /// See [`GatewayError`]; what cannot be given back (already refunded, more than is left) is `Declined`.
-    async fn refund(&self, reference: &str, amount: i64, key: &str) -> Result<String, GatewayError>;
+    /// See [`GatewayError`]; what cannot be given back (already refunded, more than is left, refused by the card's
+    /// issuer) is `Declined`.
+    async fn refund(&self, refund: &RefundRequest<'_>) -> Result<String, GatewayError>;
+
+    /// Looks up whether a refund of the charge `reference` was made, and answers the gateway's reference of it; `None`
+    /// says that there is none. Like [`Self::find_charge`] it says what is true now.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; `Declined` where the refund is there and has failed, `Unknown` also where the charge has
+    /// more refunds than the adapter reads.
+    async fn find_refund(&self, reference: &str, refund_id: &str) -> Result<Option<String>, GatewayError>;
 }
 
 /// A card at the gateway, without its number.
@@ -76,6 +84,19 @@ pub struct Charge {
     pub reference: String,
 }
 
+/// One refund to make.
+#[derive(Debug, Clone, Copy)]
+pub struct RefundRequest<'a> {
+    /// Goes along as metadata, so that the refund can be found again.
+    pub refund_id: &'a str,
+    /// What [`Gateway::charge`] answered.
+    pub reference: &'a str,
+    /// Minor units.
+    pub amount: i64,
+    /// The same for every attempt of this refund.
+    pub key: &'a str,
+}
+
 /// Why the gateway did not do what it was asked, sorted by what the caller may do next.
 ///
 /// No message contains a card number, a CVV, a token or a key.
@@ -91,13 +112,20 @@ pub enum GatewayError {
         /// The gateway's id of the refused attempt, if it has one.
         reference: Option<String>,
     },
-    /// Nothing happened at the gateway; trying again later can work.
+    /// The request certainly did not get to the gateway: there was no connection. Trying again later can work.
+    #[error("the gateway cannot be reached: {message}")]
+    Unreachable {
+        /// For the log.
+        message: String,
+    },
+    /// The gateway answered that it did nothing; trying again later can work.
     #[error("the gateway is unavailable: {message}")]
     Unavailable {
         /// For the log.
         message: String,
     },
-    /// Nobody knows whether it happened; try again with the same key, or look with [`Gateway::find_charge`].
+    /// Nobody knows whether it happened; try again with the same key, or look with [`Gateway::find_charge`] or
+    /// [`Gateway::find_refund`].
     #[error("it is unknown whether the gateway acted: {message}")]
     Unknown {
         /// For the log.
@@ -115,7 +143,7 @@ impl GatewayError {
     /// Whether repeating the call with the same key can end differently.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Unavailable { .. } | Self::Unknown { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Unavailable { .. } | Self::Unknown { .. })
     }
 }
 

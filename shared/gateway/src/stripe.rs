@@ -6,10 +6,10 @@ use async_trait::async_trait;
 use florin_domain::card::Card;
 use reqwest::{Client, RequestBuilder, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::answer::{Answer, Intent, IntentPage};
-use crate::{CardToken, Charge, ChargeRequest, Gateway, GatewayError};
+use crate::answer::{Answer, Intent, Listed, Page, Refund};
+use crate::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
 
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const GATEWAY_REQUEST_TIMEOUT_MS: u64 = 4_000;
@@ -25,9 +25,9 @@ const STRIPE_VERSION: &str = "2025-09-30.clover";
 const RESPONSE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Stripe's largest page.
-const PAGE_INTENTS_MAX: &str = "100";
+const PAGE_ITEMS_MAX: &str = "100";
 
-/// How many pages [`Gateway::find_charge`] reads before it says that it does not know.
+/// How many pages of a listing are read before the adapter says that it does not know.
 const PAGES_MAX: usize = 50;
 
 /// How far the gateway's clock may be behind ours, in seconds.
@@ -88,8 +88,36 @@ impl StripeGateway {
             .bearer_auth(self.api_key.expose_secret())
             .header("Stripe-Version", STRIPE_VERSION)
             .timeout(self.timeout);
-        let response = request.send().await.map_err(not_sent)?;
+        let response = request.send().await.map_err(unanswered)?;
         read_answer(response).await
+    }
+
+    /// Goes through a listing until `judge` has found what it looks for; `None` only if it saw everything.
+    async fn search<T, F, R>(&self, path: &str, filter: (&str, &str), mut judge: F) -> Result<Option<R>, GatewayError>
+    where
+        T: Listed + DeserializeOwned + Send,
+        F: FnMut(T) -> Result<Option<R>, GatewayError> + Send,
+    {
+        let url = format!("{}{path}", self.base_url);
+        let mut cursor: Option<String> = None;
+        for _ in 0..PAGES_MAX {
+            let mut query = vec![("limit", PAGE_ITEMS_MAX), filter];
+            query.extend(cursor.as_deref().map(|id| ("starting_after", id)));
+            let page: Page<T> = self.send(self.http.get(&url).query(&query)).await?.read()?;
+            cursor = page.data.last().map(|item| item.id().to_owned());
+            for item in page.data {
+                if let Some(found) = judge(item)? {
+                    return Ok(Some(found));
+                }
+            }
+            if !page.has_more {
+                return Ok(None);
+            }
+            if cursor.is_none() {
+                return Err(GatewayError::Unknown { message: "an empty page, and there are more".to_owned() });
+            }
+        }
+        Err(GatewayError::Unknown { message: format!("not found in the latest {PAGES_MAX} pages, and there are more") })
     }
 }
 
@@ -130,60 +158,62 @@ impl Gateway for StripeGateway {
 
     async fn find_charge(&self, payment_id: &str, created_after: i64) -> Result<Option<Charge>, GatewayError> {
         let since = created_after.saturating_sub(CLOCK_SKEW_S).max(0).to_string();
-        let url = format!("{}/v1/payment_intents", self.base_url);
-        let mut cursor: Option<String> = None;
-        for _ in 0..PAGES_MAX {
-            let mut query = vec![("limit", PAGE_INTENTS_MAX), ("created[gte]", since.as_str())];
-            query.extend(cursor.as_deref().map(|id| ("starting_after", id)));
-            let answer = self.send(self.http.get(&url).query(&query)).await?;
-            let page: IntentPage = answer.read()?;
-            cursor = page.data.last().map(|intent| intent.id.clone());
-            let has_more = page.has_more && cursor.is_some();
-            for intent in page.data.into_iter().filter(|i| i.is_for(payment_id)) {
-                match intent.outcome() {
-                    Ok(charge) => return Ok(Some(charge)),
-                    Err(unknown @ GatewayError::Unknown { .. }) => return Err(unknown),
-                    // An attempt that took no money.
-                    Err(_) => {}
-                }
-            }
-            if !has_more {
-                return Ok(None);
-            }
-        }
-        Err(GatewayError::Unknown { message: format!("not found in the latest {PAGES_MAX} pages, and there are more") })
+        let charge_of = |intent: Intent| match intent.is_for(payment_id).then(|| intent.outcome()) {
+            Some(Ok(charge)) => Ok(Some(charge)),
+            Some(Err(unknown @ GatewayError::Unknown { .. })) => Err(unknown),
+            // Another payment's, or an attempt that took no money.
+            Some(Err(_)) | None => Ok(None),
+        };
+        self.search("/v1/payment_intents", ("created[gte]", &since), charge_of).await
     }
 
-    async fn refund(&self, reference: &str, amount: i64, key: &str) -> Result<String, GatewayError> {
-        let amount = amount.to_string();
-        let form = [("payment_intent", reference), ("amount", amount.as_str())];
-        let answer = self.post("/v1/refunds", key, &form).await?;
-        let created: Created = answer.read()?;
-        Ok(created.id)
+    async fn refund(&self, refund: &RefundRequest<'_>) -> Result<String, GatewayError> {
+        let amount = refund.amount.to_string();
+        let form = [
+            ("payment_intent", refund.reference),
+            ("amount", amount.as_str()),
+            ("metadata[refund_id]", refund.refund_id),
+        ];
+        let answer = self.post("/v1/refunds", refund.key, &form).await?;
+        answer.read::<Refund>()?.outcome()
+    }
+
+    async fn find_refund(&self, reference: &str, refund_id: &str) -> Result<Option<String>, GatewayError> {
+        let mut failed = None;
+        let made_of = |refund: Refund| match refund.is_for(refund_id).then(|| refund.outcome()) {
+            Some(Ok(id)) => Ok(Some(id)),
+            // One that counts may still come: a later attempt under a key that the gateway had forgotten.
+            Some(Err(declined @ GatewayError::Declined { .. })) => {
+                failed = Some(declined);
+                Ok(None)
+            }
+            Some(Err(unknown)) => Err(unknown),
+            None => Ok(None),
+        };
+        match self.search("/v1/refunds", ("payment_intent", reference), made_of).await? {
+            Some(id) => Ok(Some(id)),
+            None => failed.map_or(Ok(None), Err),
+        }
     }
 }
 
 /// What a request that got no answer means.
-fn not_sent(error: reqwest::Error) -> GatewayError {
-    let is_connect = error.is_connect();
-    let is_timeout = error.is_timeout();
+///
+/// `is_connect` speaks of names, TCP, TLS and their time-out only: the request is written after that, and what breaks
+/// then, or runs into the time-out of the whole request, has another kind.
+fn unanswered(error: reqwest::Error) -> GatewayError {
+    let message = |text: &str| text.to_owned();
     if error.is_builder() {
-        return GatewayError::Rejected {
-            message: "the request cannot be built: is the base URL or the key malformed?".to_owned(),
-        };
-    }
-    if error.is_redirect() {
-        return GatewayError::Rejected { message: "the gateway redirects".to_owned() };
-    }
-    if is_connect {
-        return GatewayError::Unavailable { message: "no connection".to_owned() };
-    }
-    GatewayError::Unknown {
-        message: if is_timeout {
-            "no answer in time".to_owned()
-        } else {
-            "the connection broke before the answer".to_owned()
-        },
+        let message = message("the request cannot be built: is the base URL or the key malformed?");
+        GatewayError::Rejected { message }
+    } else if error.is_redirect() {
+        GatewayError::Rejected { message: message("the gateway redirects") }
+    } else if error.is_connect() {
+        GatewayError::Unreachable { message: message("no connection") }
+    } else if error.is_timeout() {
+        GatewayError::Unknown { message: message("no answer in time") }
+    } else {
+        GatewayError::Unknown { message: message("the connection broke before the answer") }
     }
 }
 

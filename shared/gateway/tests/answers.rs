@@ -18,7 +18,7 @@ use florin_domain::{
     card::{Card, CardInput, Mode},
     time::Timestamp,
 };
-use florin_gateway::{Charge, ChargeRequest, Gateway, GatewayError, StripeGateway};
+use florin_gateway::{Charge, ChargeRequest, Gateway, GatewayError, RefundRequest, StripeGateway};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -122,8 +122,15 @@ async fn read_request(stream: &mut TcpStream) -> Option<String> {
     }
 }
 
+fn client() -> reqwest::ClientBuilder {
+    reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none())
+}
+
 fn gateway(url: &str) -> StripeGateway {
-    let http = reqwest::Client::builder().no_proxy().redirect(reqwest::redirect::Policy::none()).build().unwrap();
+    gateway_by(client().build().unwrap(), url)
+}
+
+fn gateway_by(http: reqwest::Client, url: &str) -> StripeGateway {
     StripeGateway::new(http, &format!("{url}/"), API_KEY.to_owned().into()).with_timeout(TIMEOUT)
 }
 
@@ -148,6 +155,10 @@ fn request() -> ChargeRequest<'static> {
     }
 }
 
+fn refund() -> RefundRequest<'static> {
+    RefundRequest { refund_id: "re_ours", reference: "pi_1", amount: 250, key: "re_ours/refund" }
+}
+
 /// The class of an error, and that it gives nothing away.
 fn class(error: &GatewayError) -> String {
     let text = format!("{error} {error:?}");
@@ -156,6 +167,7 @@ fn class(error: &GatewayError) -> String {
     }
     match error {
         GatewayError::Declined { code, .. } => code.clone(),
+        GatewayError::Unreachable { .. } => "unreachable".into(),
         GatewayError::Unavailable { .. } => "unavailable".into(),
         GatewayError::Unknown { .. } => "unknown".into(),
         GatewayError::Rejected { .. } => "rejected".into(),
@@ -345,14 +357,81 @@ async fn a_silent_gateway_is_unknown_after_the_time_out() {
 }
 
 #[tokio::test]
-async fn nobody_listening_is_unavailable() {
+async fn where_there_is_no_connection_the_gateway_was_not_reached() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let refused = gateway(&url).charge(&request()).await.unwrap_err();
-    assert_eq!(class(&refused), "unavailable");
-    assert!(refused.is_retryable());
-    gateway(&url).warm().await;
+    // And: no such name; nobody who speaks TLS.
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let deaf_url = format!("https://{}", deaf.local_addr().unwrap());
+    tokio::spawn(async move { while deaf.accept().await.is_ok() {} });
+    let nameless = client().dns_resolver(NoNames).build().unwrap();
+    for gateway in [gateway(&url), gateway(&deaf_url), gateway_by(nameless, "http://gateway.example")] {
+        gateway.warm().await;
+        let refused = [
+            gateway.tokenise(&card(), "k").await.unwrap_err(),
+            gateway.charge(&request()).await.unwrap_err(),
+            gateway.find_charge("pay_1", 0).await.unwrap_err(),
+            gateway.refund(&refund()).await.unwrap_err(),
+            gateway.find_refund("pi_1", "re_ours").await.unwrap_err(),
+        ];
+        for refused in refused {
+            assert_eq!(class(&refused), "unreachable");
+            assert!(refused.is_retryable());
+        }
+    }
+}
+
+/// Knows no name.
+struct NoNames;
+
+impl reqwest::dns::Resolve for NoNames {
+    fn resolve(&self, _: reqwest::dns::Name) -> reqwest::dns::Resolving {
+        Box::pin(async { Err("no such name".into()) })
+    }
+}
+
+#[tokio::test]
+async fn a_connection_that_is_not_there_in_time_was_not_there() {
+    // A listener whose queue is full lets nobody in, and says nothing.
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut queued = Vec::new();
+    while let Ok(Ok(stream)) = tokio::time::timeout(TIMEOUT, TcpStream::connect(address)).await {
+        queued.push(stream);
+    }
+    let url = format!("http://{address}");
+    let hasty = gateway_by(client().connect_timeout(TIMEOUT / 4).build().unwrap(), &url);
+    assert_eq!(class(&hasty.charge(&request()).await.unwrap_err()), "unreachable");
+    // The time-out of the whole request does not say how far it got.
+    assert_eq!(class(&gateway(&url).charge(&request()).await.unwrap_err()), "unknown");
+}
+
+#[tokio::test]
+async fn a_connection_that_dies_after_the_request_was_written_is_not_one_that_never_was() {
+    // Given a connection in use, which the gateway closes having read the next request.
+    let paid = Reply::Json(200, r#"{"id":"pi_1","status":"succeeded"}"#.into());
+    let server = Server::start(vec![paid, Reply::Raw(Vec::new())]).await;
+    let gateway = server.gateway();
+    gateway.charge(&request()).await.unwrap();
+    assert_eq!(class(&gateway.charge(&request()).await.unwrap_err()), "unknown");
+    assert_eq!(*server.connections.lock().unwrap(), 1);
+    assert_eq!(server.requests().len(), 2);
+    // And one that resets instead of closing.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        read_request(&mut stream).await.unwrap();
+        stream.set_zero_linger().unwrap();
+    });
+    assert_eq!(class(&self::gateway(&url).charge(&request()).await.unwrap_err()), "unknown");
+}
+
+#[tokio::test]
+async fn a_base_url_that_is_none_is_our_own_mistake() {
     let refused = gateway("not a url").charge(&request()).await.unwrap_err();
     assert_eq!(class(&refused), "rejected");
     assert!(!refused.is_retryable());
@@ -390,31 +469,66 @@ async fn a_card_that_cannot_be_tokenised_is_declined() {
 #[tokio::test]
 async fn refunds_answer_their_reference_or_why_not() {
     let server = Server::json(200, r#"{"id":"re_1","object":"refund","status":"succeeded"}"#).await;
-    assert_eq!(server.gateway().refund("pi_1", 250, "pay_1/refund").await.unwrap(), "re_1");
+    assert_eq!(server.gateway().refund(&refund()).await.unwrap(), "re_1");
     let sent = &server.requests()[0];
-    assert!(
-        sent.contains("idempotency-key: pay_1/refund") && sent.ends_with("payment_intent=pi_1&amount=250"),
-        "{sent}"
-    );
+    assert!(sent.starts_with("POST /v1/refunds ") && sent.contains("idempotency-key: re_ours/refund"), "{sent}");
+    assert!(sent.ends_with("payment_intent=pi_1&amount=250&metadata%5Brefund_id%5D=re_ours"), "{sent}");
     for (body, expected) in [
         (r#"{"error":{"type":"invalid_request_error","code":"charge_already_refunded"}}"#, "already_refunded"),
         (
             r#"{"error":{"type":"invalid_request_error","param":"amount","message":"Refund amount ($2) is greater than unrefunded amount on charge ($1)"}}"#,
             "refund_too_large",
         ),
+        (r#"{"error":{"type":"invalid_request_error","code":"charge_disputed"}}"#, "charge_disputed"),
+        (r#"{"error":{"type":"invalid_request_error","code":"refund_disputed_payment"}}"#, "charge_disputed"),
         (r#"{"error":{"type":"invalid_request_error","param":"amount","message":"Invalid integer"}}"#, "rejected"),
     ] {
         let server = Server::json(400, body).await;
-        let refused = server.gateway().refund("pi_1", 250, "k").await.unwrap_err();
+        let refused = server.gateway().refund(&refund()).await.unwrap_err();
         assert_eq!(class(&refused), expected, "{body}");
     }
+    for (status, expected) in [(429, "unavailable"), (503, "unavailable"), (409, "unknown"), (500, "unknown")] {
+        let server = Server::json(status, &error("api_error", "", "")).await;
+        assert_eq!(class(&server.gateway().refund(&refund()).await.unwrap_err()), expected, "{status}");
+    }
+    let silent = Server::start(vec![Reply::Silence]).await;
+    assert_eq!(class(&silent.gateway().refund(&refund()).await.unwrap_err()), "unknown");
 }
 
-fn page(intents: &[(&str, &str, &str)], has_more: bool) -> Reply {
-    let data: Vec<_> = intents
+#[tokio::test]
+async fn the_status_of_a_refund_decides() {
+    let made = |answer: Result<String, GatewayError>| answer.unwrap_or_else(|error| class(&error));
+    for (status, expected) in [
+        (r#""succeeded""#, "re_1"),
+        (r#""pending""#, "re_1"),
+        (r#""failed""#, "refund_failed"),
+        (r#""canceled""#, "refund_failed"),
+        // There is a refund, whatever it is: neither made nor refused.
+        (r#""requires_action""#, "unknown"),
+        (r#""something_new""#, "unknown"),
+        ("null", "unknown"),
+    ] {
+        let body = format!(r#"{{"id":"re_1","status":{status},"metadata":{{"refund_id":"re_ours"}}}}"#);
+        let server = Server::json(200, &body).await;
+        assert_eq!(made(server.gateway().refund(&refund()).await), expected, "{status}");
+        let listed = Server::json(200, &format!(r#"{{"data":[{body}],"has_more":false}}"#)).await;
+        let found = listed.gateway().find_refund("pi_1", "re_ours").await;
+        assert_eq!(made(found.map(Option::unwrap)), expected, "{status}");
+    }
+    let server = Server::json(200, r#"{"id":"re_1","status":"failed"}"#).await;
+    let GatewayError::Declined { reference, .. } = server.gateway().refund(&refund()).await.unwrap_err() else {
+        panic!("not declined")
+    };
+    assert_eq!(reference.as_deref(), Some("re_1"));
+}
+
+/// A page of payment intents or refunds, each with its status and the id that it has from us.
+fn page(items: &[(&str, &str, &str)], has_more: bool) -> Reply {
+    let name = |id: &str| if id.starts_with("pi_") { "payment_id" } else { "refund_id" };
+    let data: Vec<_> = items
         .iter()
-        .map(|(id, status, payment)| {
-            serde_json::json!({"id": id, "status": status, "metadata": {"payment_id": payment}, "extra": [1]})
+        .map(|(id, status, ours)| {
+            serde_json::json!({"id": id, "status": status, "metadata": {name(id): ours}, "extra": [1]})
         })
         .collect();
     Reply::Json(200, serde_json::json!({"object": "list", "data": data, "has_more": has_more}).to_string())
@@ -453,6 +567,41 @@ async fn find_charge_says_none_only_if_it_saw_everything() {
     assert_eq!(declined.gateway().find_charge("pay_1", 0).await.unwrap(), None);
     let broken = Server::json(500, "{}").await;
     assert_eq!(class(&broken.gateway().find_charge("pay_1", 0).await.unwrap_err()), "unknown");
+    let odd = Server::start(vec![page(&[], true)]).await;
+    assert_eq!(class(&odd.gateway().find_charge("pay_1", 0).await.unwrap_err()), "unknown");
+}
+
+#[tokio::test]
+async fn find_refund_pages_through_the_refunds_of_the_charge() {
+    let server = Server::start(vec![
+        page(&[("re_9", "succeeded", "re_theirs"), ("re_8", "failed", "re_ours")], true),
+        page(&[("re_7", "pending", "re_ours")], true),
+    ])
+    .await;
+    // The failed attempt does not hide the one that counts.
+    let found = server.gateway().find_refund("pi_1", "re_ours").await.unwrap();
+    assert_eq!(found.as_deref(), Some("re_7"));
+    let requests = server.requests();
+    assert_eq!(requests.len(), 2);
+    assert!(requests[0].starts_with("GET /v1/refunds?limit=100&payment_intent=pi_1 "), "{}", requests[0]);
+    assert!(requests[1].contains("&starting_after=re_8 "), "{}", requests[1]);
+}
+
+#[tokio::test]
+async fn find_refund_says_none_only_if_it_saw_everything() {
+    let find = async |replies: Vec<Reply>| {
+        let server = Server::start(replies).await;
+        let found = server.gateway().find_refund("pi_1", "re_ours").await;
+        (found.map_err(|error| class(&error)), server.requests().len())
+    };
+    let theirs = page(&[("re_9", "succeeded", "re_theirs")], false);
+    assert_eq!(find(vec![theirs]).await, (Ok(None), 1));
+    assert_eq!(find(vec![page(&[], false)]).await, (Ok(None), 1));
+    let endless = page(&[("re_9", "succeeded", "re_theirs")], true);
+    assert_eq!(find(vec![endless.clone()]).await, (Err("unknown".to_owned()), 50));
+    assert_eq!(find(vec![endless, Reply::Json(503, "{}".into())]).await, (Err("unknown".to_owned()), 2));
+    let (canceled, last) = (page(&[("re_9", "canceled", "re_ours")], true), page(&[], false));
+    assert_eq!(find(vec![canceled, last]).await, (Err("refund_failed".to_owned()), 2));
 }
 
 #[tokio::test]

@@ -13,4 +13,5 @@
 pub mod build;
 pub mod dynamo;
 pub mod fakes;
+pub mod gateway;
 pub mod meter;
