@@ -5,7 +5,9 @@
 
 pub mod analytics;
 mod attributes;
+pub mod audit;
 mod error;
+pub mod failures;
 pub mod gateway;
 pub mod merchants;
 pub mod payments;
