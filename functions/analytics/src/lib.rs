@@ -1,11 +1,11 @@
 //! Drains the analytics queue: every payment that has ended is counted once, however often its event comes.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use florin_domain::analytics::Ended;
 use florin_messaging::{
-    Delivered, Outcome, Visibility,
+    Delivered, Outcome, Queue,
     batch::{self, UnanswerableBatch},
 };
 use florin_store::analytics::{Analytics, COUNTER_SHARDS, EVENTS_PER_TRANSACTION_MAX};
@@ -13,14 +13,14 @@ use florin_store::analytics::{Analytics, COUNTER_SHARDS, EVENTS_PER_TRANSACTION_
 /// The counter and what it works with.
 pub struct Counter {
     analytics: Analytics,
-    visibility: Arc<dyn Visibility>,
+    queue: Queue,
     random: fn() -> u8,
 }
 
 impl Counter {
     /// A counter that works with these; `random` spreads its writes over a hot merchant's items.
-    pub fn new(analytics: Analytics, visibility: Arc<dyn Visibility>, random: fn() -> u8) -> Self {
-        Self { analytics, visibility, random }
+    pub fn new(analytics: Analytics, queue: Queue, random: fn() -> u8) -> Self {
+        Self { analytics, queue, random }
     }
 
     /// Counts a batch; what does not parse fails alone.
@@ -29,7 +29,7 @@ impl Counter {
         batch: SqsEvent,
         time_left: Option<Duration>,
     ) -> Result<SqsBatchResponse, UnanswerableBatch> {
-        batch::whole(batch, time_left, &*self.visibility, |delivered| self.count(delivered)).await
+        batch::whole(batch, time_left, &self.queue, |delivered| self.count(delivered)).await
     }
 
     /// Counts what announces an end; other events are nothing to count. If a transaction fails all messages come again,
@@ -40,7 +40,7 @@ impl Counter {
             if let Err(error) = self.analytics.count(events, (self.random)() % COUNTER_SHARDS).await {
                 let retryable = error.is_retryable();
                 tracing::error!(messages = delivered.len(), retryable, %error, "a batch was not counted");
-                return Outcome::Retry;
+                return Outcome::Retry(error.to_string());
             }
         }
         tracing::info!(messages = delivered.len(), counted = ended.len(), "a batch was counted");

@@ -20,24 +20,25 @@ use florin_store::analytics::{Analytics, Counters};
 use florin_testing::{
     build::{self, START},
     dynamo::Dynamo,
-    fakes::RecordingVisibility,
+    fakes::{RecordingFailures, RecordingVisibility, queue},
 };
 
 struct World {
     dynamo: Dynamo,
     analytics: Analytics,
     visibility: Arc<RecordingVisibility>,
+    failures: Arc<RecordingFailures>,
 }
 
 impl World {
     async fn start() -> Self {
         let dynamo = Dynamo::start().await;
         let analytics = Analytics::new(dynamo.client.clone(), "analytics", "idempotency");
-        Self { dynamo, analytics, visibility: Arc::default() }
+        Self { dynamo, analytics, visibility: Arc::default(), failures: Arc::default() }
     }
 
     fn counter(&self) -> Counter {
-        Counter::new(self.analytics.clone(), self.visibility.clone(), florin_platform::random::percent)
+        Counter::new(self.analytics.clone(), queue(&self.visibility, &self.failures), florin_platform::random::percent)
     }
 
     /// What the shop's counters of the day add up to.
@@ -151,7 +152,7 @@ async fn a_failing_transaction_counts_nothing_and_comes_again() {
     let world = World::start().await;
     let events: Vec<Event> = (0..10).map(|key| ended(key, 2_000)).collect();
     let broken = Analytics::new(world.dynamo.client.clone(), "analytics", "no_such_table");
-    let counter = Counter::new(broken, world.visibility.clone(), || 0);
+    let counter = Counter::new(broken, queue(&world.visibility, &world.failures), || 0);
     let response = counter.handle(batch(&events), None).await.unwrap();
     assert_eq!(response.batch_item_failures.len(), 10);
     assert_eq!(world.counters().await, Counters::default());

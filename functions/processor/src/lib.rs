@@ -15,7 +15,7 @@ use florin_domain::{
 };
 use florin_gateway::{ChargeRequest, Gateway, GatewayError};
 use florin_messaging::{
-    Delivered, Outcome, PublishError, Publisher, Visibility,
+    Delivered, Outcome, PublishError, Publisher, Queue,
     batch::{self, UnanswerableBatch},
 };
 use florin_platform::{cache::Cache, clock::Clock};
@@ -40,7 +40,7 @@ pub struct Processor {
     merchants: Merchants,
     gateway: Arc<dyn Gateway>,
     publisher: Arc<dyn Publisher>,
-    visibility: Arc<dyn Visibility>,
+    queue: Queue,
     clock: Clock,
     active_merchants: Cache<MerchantId, bool>,
 }
@@ -71,11 +71,11 @@ impl Processor {
         merchants: Merchants,
         gateway: Arc<dyn Gateway>,
         publisher: Arc<dyn Publisher>,
-        visibility: Arc<dyn Visibility>,
+        queue: Queue,
         clock: Clock,
     ) -> Self {
         let active_merchants = Cache::new(MERCHANT_AGE_MS_MAX, MERCHANTS_REMEMBERED_MAX);
-        Self { payments, merchants, gateway, publisher, visibility, clock, active_merchants }
+        Self { payments, merchants, gateway, publisher, queue, clock, active_merchants }
     }
 
     /// Handles a batch; every payment ends, waits or fails by itself.
@@ -84,7 +84,7 @@ impl Processor {
         batch: SqsEvent,
         time_left: Option<Duration>,
     ) -> Result<SqsBatchResponse, UnanswerableBatch> {
-        batch::each(batch, time_left, &*self.visibility, |delivered| self.message(delivered)).await
+        batch::each(batch, time_left, &self.queue, |delivered| self.message(delivered)).await
     }
 
     async fn message(&self, Delivered { event, receives }: Delivered) -> Outcome {
@@ -97,7 +97,7 @@ impl Processor {
             }
             Err(trouble) => {
                 tracing::error!(%payment_id, %merchant_id, correlation_id, receives, error = %trouble, "turn broke off");
-                Outcome::Retry
+                Outcome::Retry(trouble.to_string())
             }
         }
     }

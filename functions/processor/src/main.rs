@@ -3,10 +3,10 @@
 use std::sync::Arc;
 
 use florin_gateway::StripeGateway;
-use florin_messaging::{SnsPublisher, SqsVisibility};
+use florin_messaging::{Queue, SnsPublisher, SqsVisibility};
 use florin_platform::{aws, clock::Clock, config, http, telemetry, time_left};
 use florin_processor::Processor;
-use florin_store::{merchants::Merchants, payments::Payments};
+use florin_store::{failures::Failures, merchants::Merchants, payments::Payments};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -15,7 +15,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let payments = Payments::new(dynamodb.clone(), config::required("PAYMENTS_TABLE")?);
-    let merchants = Merchants::new(dynamodb, config::required("MERCHANTS_TABLE")?);
+    let merchants = Merchants::new(dynamodb.clone(), config::required("MERCHANTS_TABLE")?);
+    let failures =
+        Failures::new(dynamodb, config::required("IDEMPOTENCY_TABLE")?, "processing", || Clock::System.now());
     let publisher = SnsPublisher::gathering(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
     let visibility = SqsVisibility::new(aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_URL")?);
     let gateway = StripeGateway::new(
@@ -33,7 +35,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         merchants,
         Arc::new(gateway),
         Arc::new(publisher),
-        Arc::new(visibility),
+        Queue::new(visibility, failures),
         Clock::System,
     );
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {

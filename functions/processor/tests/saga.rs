@@ -18,7 +18,7 @@ use florin_store::{
 use florin_testing::{
     build,
     dynamo::Dynamo,
-    fakes::{FakeGateway, RecordingPublisher, RecordingVisibility, Script},
+    fakes::{FakeGateway, RecordingFailures, RecordingPublisher, RecordingVisibility, Script, queue},
 };
 
 struct World {
@@ -27,6 +27,7 @@ struct World {
     gateway: Arc<FakeGateway>,
     publisher: Arc<RecordingPublisher>,
     visibility: Arc<RecordingVisibility>,
+    failures: Arc<RecordingFailures>,
     clock: Clock,
     dynamo: Dynamo,
 }
@@ -42,6 +43,7 @@ impl World {
             gateway: Arc::default(),
             publisher: Arc::default(),
             visibility: Arc::default(),
+            failures: Arc::default(),
             clock: Clock::set_to(build::START),
             dynamo,
         }
@@ -54,7 +56,7 @@ impl World {
             self.merchants.clone(),
             self.gateway.clone(),
             self.publisher.clone(),
-            self.visibility.clone(),
+            queue(&self.visibility, &self.failures),
             self.clock.clone(),
         )
     }

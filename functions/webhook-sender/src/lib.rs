@@ -21,7 +21,7 @@ use florin_domain::{
     webhook::{self, Delivery, DeliveryStatus, Payload, Target, WebhookEndpoint},
 };
 use florin_messaging::{
-    Delivered, Outcome, Visibility,
+    Delivered, Outcome, Queue,
     batch::{self, UnanswerableBatch},
 };
 use florin_platform::{
@@ -55,7 +55,7 @@ pub struct Sender {
     webhooks: Webhooks,
     root: RootKey,
     post: Post,
-    visibility: Arc<dyn Visibility>,
+    queue: Queue,
     clock: Clock,
     jitter: fn() -> u8,
     endpoints: Cache<MerchantId, Arc<[WebhookEndpoint]>>,
@@ -74,16 +74,9 @@ type Notices = HashMap<EventId, Notice>;
 
 impl Sender {
     /// A sender that works with these; `jitter` yields random numbers from 0 to 99.
-    pub fn new(
-        webhooks: Webhooks,
-        root: RootKey,
-        post: Post,
-        visibility: Arc<dyn Visibility>,
-        clock: Clock,
-        jitter: fn() -> u8,
-    ) -> Self {
+    pub fn new(webhooks: Webhooks, root: RootKey, post: Post, queue: Queue, clock: Clock, jitter: fn() -> u8) -> Self {
         let endpoints = Cache::new(ENDPOINTS_AGE_MS_MAX, MERCHANTS_REMEMBERED_MAX);
-        Self { webhooks, root, post, visibility, clock, jitter, endpoints, sends: Semaphore::new(SENDS_MAX) }
+        Self { webhooks, root, post, queue, clock, jitter, endpoints, sends: Semaphore::new(SENDS_MAX) }
     }
 
     /// Handles a batch; every message is done, or waits for the next attempt, by itself.
@@ -98,7 +91,7 @@ impl Sender {
         // Read by the first message, for all of them, within the time that a message has.
         let notices = OnceCell::new();
         let (notices, events) = (&notices, &events);
-        batch::each(batch, time_left, &*self.visibility, |Delivered { event, .. }| async move {
+        batch::each(batch, time_left, &self.queue, |Delivered { event, .. }| async move {
             match notices.get_or_init(|| self.notices(events)).await {
                 Ok(notices) => match notices.get(&event.id) {
                     Some(notice) => notice.outcome.get_or_init(|| self.tell(notice)).await.clone(),
@@ -106,7 +99,7 @@ impl Sender {
                 },
                 Err(error) => {
                     tracing::error!(event_id = %event.id, %error, "what was delivered could not be read");
-                    Outcome::Retry
+                    Outcome::Retry(error.to_string())
                 }
             }
         })
@@ -232,7 +225,7 @@ fn is_due(delivery: &Delivery, now: Timestamp) -> bool {
 /// come due shortly after it.
 fn outcome(deliveries: Vec<Option<Delivery>>, now: Timestamp) -> Outcome {
     let Some(deliveries) = deliveries.into_iter().collect::<Option<Vec<_>>>() else {
-        return Outcome::Retry;
+        return Outcome::Retry("an attempt was not recorded".to_owned());
     };
     let open = deliveries.iter().filter(|delivery| delivery.status == DeliveryStatus::Retrying);
     let dues: Vec<Timestamp> = open.map(|delivery| delivery.next_due.unwrap_or(now)).collect();
@@ -265,7 +258,10 @@ mod tests {
         assert_eq!(outcome(vec![], NOW), Outcome::Done);
         assert_eq!(outcome(vec![delivered.clone(), failed], NOW), Outcome::Done);
         assert_eq!(outcome(vec![delivered.clone(), retrying(5_000)], NOW), after(5_000));
-        assert_eq!(outcome(vec![delivered, None, retrying(5_000)], NOW), Outcome::Retry);
+        assert_eq!(
+            outcome(vec![delivered, None, retrying(5_000)], NOW),
+            Outcome::Retry("an attempt was not recorded".to_owned())
+        );
     }
 
     #[test]

@@ -1,10 +1,8 @@
 //! Wires the webhook sender to its queue and its table.
 
-use std::sync::Arc;
-
-use florin_messaging::SqsVisibility;
+use florin_messaging::{Queue, SqsVisibility};
 use florin_platform::{aws, clock::Clock, config, guard::Guard, random, secrets::RootKey, telemetry, time_left};
-use florin_store::webhooks::Webhooks;
+use florin_store::{failures::Failures, webhooks::Webhooks};
 use florin_webhook_sender::{Post, Sender};
 use lambda_runtime::{LambdaEvent, service_fn};
 
@@ -12,7 +10,9 @@ use lambda_runtime::{LambdaEvent, service_fn};
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let aws = aws::config().await;
-    let webhooks = Webhooks::new(aws_sdk_dynamodb::Client::new(&aws), config::required("WEBHOOKS_TABLE")?);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let webhooks = Webhooks::new(dynamodb.clone(), config::required("WEBHOOKS_TABLE")?);
+    let failures = Failures::new(dynamodb, config::required("IDEMPOTENCY_TABLE")?, "webhook", || Clock::System.now());
     let visibility = SqsVisibility::new(aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_URL")?);
     let post = Post::new(Guard::new(config::webhook_allow_loopback()?))?;
     // The connection is opened now, while CPU is not rationed. Few batches need one to SQS.
@@ -20,7 +20,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }
     let root = RootKey::from_env()?;
-    let sender = Sender::new(webhooks, root, post, Arc::new(visibility), Clock::System, random::percent);
+    let queue = Queue::new(visibility, failures);
+    let sender = Sender::new(webhooks, root, post, queue, Clock::System, random::percent);
     lambda_runtime::run(service_fn(async |event: LambdaEvent<_>| {
         sender.handle(event.payload, time_left(&event.context)).await.map_err(lambda_runtime::Error::from)
     }))

@@ -6,9 +6,12 @@ use anyhow::{Result, bail};
 use aws_config::{BehaviorVersion, SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_sqs::Client;
 use clap::{Args, Subcommand, builder::PossibleValuesParser, value_parser};
-use florin_messaging::dead_letters::{
-    DeadLetter, DeadLetters, DeadLettersError, Depth, End, PEEK_MESSAGES_MAX, REPLAY_HIDDEN_S, REPLAY_MESSAGES_MAX,
-    REPLAY_PER_SECOND_MAX, Replayed, excerpt,
+use florin_messaging::{
+    dead_letters::{
+        DeadLetter, DeadLetters, DeadLettersError, Depth, End, PEEK_MESSAGES_MAX, REPLAY_HIDDEN_S, REPLAY_MESSAGES_MAX,
+        REPLAY_PER_SECOND_MAX, Replayed,
+    },
+    mask::excerpt,
 };
 
 use crate::{

@@ -25,6 +25,7 @@ use florin_domain::{
 use tokio::time::Instant;
 
 use crate::{
+    mask::excerpt,
     publisher::error_text,
     visibility::{Change, SqsVisibility, Visibility},
 };
@@ -35,8 +36,6 @@ pub const PEEK_MESSAGES_MAX: u32 = 100;
 pub const REPLAY_MESSAGES_MAX: u32 = 10_000;
 /// The fastest replay that can be asked for: what `StartMessageMoveTask` allows.
 pub const REPLAY_PER_SECOND_MAX: u32 = 500;
-/// Characters shown of a body that does not parse.
-pub const EXCERPT_CHARACTERS_MAX: usize = 120;
 /// For how long a look hides what it shows, in seconds, should it never come to show it again itself.
 pub const PEEK_HIDDEN_S: i32 = 30;
 /// For how long a replay hides what it works on, in seconds: longer than sending and deleting take with all tries, and
@@ -51,8 +50,6 @@ const RECEIVE_WAIT_S: i32 = 1;
 const FAILURES_MAX: u32 = 10;
 /// Receives in a row that bring nothing but what this run has replayed already.
 const FRUITLESS_RECEIVES_MAX: u32 = 50;
-/// A longer word of a body that does not parse is no word but perhaps a key.
-const WORD_CHARACTERS_MAX: usize = 20;
 /// What an endpoint answers to a call that it does not know: AWS's own codes, and those of emulators.
 const UNKNOWN_CALL: [&str; 4] = ["InvalidAction", "UnknownOperation", "UnknownOperationException", "NotImplemented"];
 /// What it answers for a queue that it does not have: AWS's code in the header of its older protocol, and in the body.
@@ -191,38 +188,6 @@ impl DeadLetter {
 
     fn shown_again(&self) -> Change {
         Change { receipt_handle: self.receipt_handle.clone(), seconds: 0 }
-    }
-}
-
-/// How a text begins, with everything hidden that could be a card number, a CVV, a key or a terminal's control
-/// sequence: digits become `#`, long words disappear, and only letters and ASCII stay.
-/// Hiding comes before cutting, so that no part of a secret survives the cut.
-pub fn excerpt(text: &str) -> String {
-    let is_word = |c: char| c.is_alphanumeric() || "_-+/=".contains(c);
-    let mut shown = String::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        if shown.chars().count() >= EXCERPT_CHARACTERS_MAX {
-            return shown.chars().take(EXCERPT_CHARACTERS_MAX).chain(['…']).collect();
-        }
-        let end = if is_word(first) { rest.find(|c| !is_word(c)).unwrap_or(rest.len()) } else { first.len_utf8() };
-        let (run, after) = rest.split_at(end);
-        if run.chars().count() > WORD_CHARACTERS_MAX {
-            shown.push_str("[long word]");
-        } else {
-            shown.extend(run.chars().map(safe_character));
-        }
-        rest = after;
-    }
-    shown
-}
-
-fn safe_character(c: char) -> char {
-    match c {
-        _ if c.is_numeric() => '#',
-        _ if c.is_alphabetic() || c.is_ascii_graphic() || c == ' ' => c,
-        _ if c.is_whitespace() => ' ',
-        _ => '?',
     }
 }
 

@@ -2,9 +2,12 @@
 
 pub mod batch;
 pub mod dead_letters;
+pub mod failures;
+pub mod mask;
 pub mod publisher;
 pub mod visibility;
 
-pub use batch::{Delivered, Outcome};
+pub use batch::{Delivered, Outcome, Queue};
+pub use failures::{Failed, FailureLog};
 pub use publisher::{PublishError, Publisher, SnsPublisher};
-pub use visibility::{SqsVisibility, Visibility};
+pub use visibility::{Later, SqsVisibility, Visibility};

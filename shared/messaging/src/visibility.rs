@@ -1,14 +1,24 @@
 //! Waiting without being billed: a message that is to be tried later stays hidden in its queue.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
-use aws_sdk_sqs::{Client, types::ChangeMessageVisibilityBatchRequestEntry};
+use aws_lambda_events::sqs::SqsMessage;
+use aws_sdk_sqs::{
+    Client,
+    types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
+};
 
 use crate::publisher::error_text;
 
 /// The longest time that SQS hides a message, in seconds (12 hours, less a margin for the time it is hidden already).
 pub const VISIBILITY_SECONDS_MAX: i32 = 43_000;
+/// The longest delay of a message that is sent, in seconds.
+pub const DELAY_SECONDS_MAX: u64 = 900;
 /// Entries of one call.
-const CHANGES_PER_CALL_MAX: usize = 10;
+const ENTRIES_PER_CALL_MAX: usize = 10;
+/// Bytes of one call that sends, bodies and attributes: what SQS has always taken.
+const BYTES_PER_CALL_MAX: usize = 256 * 1024;
 
 /// When a message is to be seen again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,11 +29,56 @@ pub struct Change {
     pub seconds: i32,
 }
 
-/// Hides messages, or shows them again.
+/// A fresh copy of a message, which is given out after a delay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Later {
+    /// What it says.
+    pub body: String,
+    /// Its message attributes: all of ours are strings.
+    pub attributes: BTreeMap<String, String>,
+    /// Seconds from now, `DELAY_SECONDS_MAX` at most.
+    pub seconds: i32,
+}
+
+impl Later {
+    /// A copy of this message.
+    pub fn copy(record: &SqsMessage, seconds: i32) -> Self {
+        let attributes = record.message_attributes.iter();
+        Self {
+            body: record.body.clone().unwrap_or_default(),
+            attributes: attributes
+                .filter_map(|(name, value)| Some((name.clone(), value.string_value.clone()?)))
+                .collect(),
+            seconds,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
+    fn entry(&self, place: usize) -> Option<SendMessageBatchRequestEntry> {
+        let mut entry = SendMessageBatchRequestEntry::builder()
+            .id(place.to_string())
+            .message_body(&self.body)
+            .delay_seconds(self.seconds.clamp(0, i32::try_from(DELAY_SECONDS_MAX).unwrap_or(0)));
+        for (name, value) in &self.attributes {
+            let value = MessageAttributeValue::builder().data_type("String").string_value(value).build().ok()?;
+            entry = entry.message_attributes(name, value);
+        }
+        entry.build().ok()
+    }
+}
+
+/// Makes messages wait.
 #[async_trait]
 pub trait Visibility: Send + Sync {
     /// Changes what it can. What it cannot change comes back when the queue's own time-out ends: later, but not lost.
     async fn change(&self, changes: Vec<Change>);
+
+    /// Sends copies to the same queue. Says for each, in order, whether it is certain to be there.
+    async fn send_later(&self, messages: Vec<Later>) -> Vec<bool>;
 }
 
 /// The queue that a function drains.
@@ -43,7 +98,7 @@ impl SqsVisibility {
 #[async_trait]
 impl Visibility for SqsVisibility {
     async fn change(&self, changes: Vec<Change>) {
-        for chunk in changes.chunks(CHANGES_PER_CALL_MAX) {
+        for chunk in changes.chunks(ENTRIES_PER_CALL_MAX) {
             let mut entries = Vec::new();
             for (place, change) in chunk.iter().enumerate() {
                 let entry = ChangeMessageVisibilityBatchRequestEntry::builder()
@@ -65,4 +120,29 @@ impl Visibility for SqsVisibility {
             }
         }
     }
+    async fn send_later(&self, messages: Vec<Later>) -> Vec<bool> {
+        let mut sent = Vec::with_capacity(messages.len());
+        let mut rest = messages.as_slice();
+        while let Some((call, after)) = rest.split_at_checked(of_one_call(rest)).filter(|(call, _)| !call.is_empty()) {
+            let entries = call.iter().zip(0..).filter_map(|(message, place)| message.entry(place)).collect();
+            let request = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
+            let result = request.send().await.inspect_err(|error| {
+                tracing::warn!(error = %error_text(error), "copies of messages were not sent");
+            });
+            let successful = result.as_ref().map_or(&[][..], |output| output.successful());
+            sent.extend((0..call.len()).map(|place| successful.iter().any(|entry| entry.id() == place.to_string())));
+            rest = after;
+        }
+        sent
+    }
+}
+
+/// How many of these messages fit into one call: at least one, if there is one.
+fn of_one_call(messages: &[Later]) -> usize {
+    let mut bytes = 0_usize;
+    let fitting = messages.iter().take(ENTRIES_PER_CALL_MAX).take_while(|message| {
+        bytes = bytes.saturating_add(message.bytes());
+        bytes <= BYTES_PER_CALL_MAX
+    });
+    fitting.count().max(1).min(messages.len())
 }

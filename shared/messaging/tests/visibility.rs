@@ -8,8 +8,8 @@ use aws_sdk_sqs::{
     config::{BehaviorVersion, Credentials, Region},
 };
 use florin_messaging::{
-    SqsVisibility, Visibility,
-    visibility::{Change, VISIBILITY_SECONDS_MAX},
+    Later, SqsVisibility, Visibility,
+    visibility::{Change, DELAY_SECONDS_MAX, VISIBILITY_SECONDS_MAX},
 };
 use serde_json::{Value, json};
 use tokio::{
@@ -93,4 +93,55 @@ async fn a_refusal_is_not_an_error_and_the_other_calls_are_made() {
         visibility.change((0..11).map(|place| change(place, 7)).collect()).await;
         assert_eq!(asked.lock().unwrap().len(), 2);
     }
+}
+
+fn later(body: impl Into<String>, seconds: i32) -> Later {
+    let attributes = [("type".to_owned(), "payment.initiated".to_owned())].into();
+    Later { body: body.into(), attributes, seconds }
+}
+
+fn sizes(asked: &Asked) -> Vec<usize> {
+    asked.lock().unwrap().iter().map(|call| call["Entries"].as_array().unwrap().len()).collect()
+}
+
+#[tokio::test]
+async fn copies_are_sent_in_calls_of_ten_with_their_delay_and_attributes() {
+    let successful: Vec<Value> =
+        (0..10).map(|id| json!({ "Id": id.to_string(), "MessageId": "m", "MD5OfMessageBody": "" })).collect();
+    let (visibility, asked) = sqs("200 OK", json!({ "Successful": successful, "Failed": [] })).await;
+    let messages = (0..23).map(|place| later(format!("body {place}"), place * 60)).collect();
+    assert_eq!(visibility.send_later(messages).await, vec![true; 23]);
+    assert_eq!(sizes(&asked), [10, 10, 3]);
+    let asked = asked.lock().unwrap();
+    let entries: Vec<&Value> = asked.iter().flat_map(|call| call["Entries"].as_array().unwrap()).collect();
+    for (place, entry) in entries.iter().enumerate() {
+        let delay = (u64::try_from(place).unwrap() * 60).min(DELAY_SECONDS_MAX);
+        assert_eq!((&entry["MessageBody"], &entry["DelaySeconds"]), (&json!(format!("body {place}")), &json!(delay)));
+        let attribute = json!({ "DataType": "String", "StringValue": "payment.initiated" });
+        assert_eq!(entry["MessageAttributes"]["type"], attribute);
+    }
+}
+
+#[tokio::test]
+async fn copies_that_are_long_together_are_sent_apart() {
+    let (visibility, asked) = sqs("200 OK", json!({ "Successful": [], "Failed": [] })).await;
+    let messages = [100, 100, 100, 300, 1].map(|kib| later("x".repeat(kib * 1_024), 0)).to_vec();
+    assert_eq!(visibility.send_later(messages).await.len(), 5);
+    assert_eq!(sizes(&asked), [2, 1, 1, 1]);
+}
+
+#[tokio::test]
+async fn each_copy_that_is_not_certain_to_be_there_is_named() {
+    let refused = json!({ "__type": "com.amazonaws.sqs#OverLimit", "message": "no" });
+    let some = json!({ "Successful": [{ "Id": "1", "MessageId": "m", "MD5OfMessageBody": "" }],
+                       "Failed": [{ "Id": "0", "SenderFault": false, "Code": "InternalError" }] });
+    for (status, answer, sent) in
+        [("400 Bad Request", refused, [false, false, false]), ("200 OK", some, [false, true, false])]
+    {
+        let (visibility, _) = sqs(status, answer).await;
+        assert_eq!(visibility.send_later((0..3).map(|_| later("b", 7)).collect()).await, sent);
+    }
+    let (visibility, asked) = sqs("200 OK", json!({})).await;
+    assert_eq!(visibility.send_later(vec![]).await, []);
+    assert_eq!(sizes(&asked), [0; 0]);
 }

@@ -5,8 +5,10 @@
 
 pub mod analytics;
 mod attributes;
+pub mod audit;
 pub mod breaker;
 mod error;
+pub mod failures;
 pub mod gateway;
 pub mod merchants;
 pub mod payments;

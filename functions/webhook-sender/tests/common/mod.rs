@@ -39,7 +39,11 @@ use florin_platform::{
     secrets::{RootKey, WebhookSecret},
 };
 use florin_store::webhooks::Webhooks;
-use florin_testing::{build, dynamo::Dynamo, fakes::RecordingVisibility};
+use florin_testing::{
+    build,
+    dynamo::Dynamo,
+    fakes::{RecordingFailures, RecordingVisibility, queue},
+};
 use florin_webhook_sender::{Post, Sender};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -58,6 +62,7 @@ pub(crate) struct World {
     pub(crate) receiver: Receiver,
     pub(crate) clock: Clock,
     pub(crate) visibility: Arc<RecordingVisibility>,
+    pub(crate) failures: Arc<RecordingFailures>,
     pub(crate) guard: Guard,
     pub(crate) total: Duration,
 }
@@ -75,6 +80,7 @@ impl World {
             // The reference library compares with the time of day.
             clock: Clock::set_to(Clock::System.now()),
             visibility: Arc::default(),
+            failures: Arc::default(),
             guard: Guard::new(true),
             total: TOTAL,
         }
@@ -83,7 +89,14 @@ impl World {
     /// A sender as a new execution environment has it: it remembers nothing.
     pub(crate) fn sender(&self) -> Sender {
         let post = Post::with_timeouts(self.guard.clone(), self.total, self.total).unwrap();
-        Sender::new(self.webhooks.clone(), root(), post, self.visibility.clone(), self.clock.clone(), || 0)
+        Sender::new(
+            self.webhooks.clone(),
+            root(),
+            post,
+            queue(&self.visibility, &self.failures),
+            self.clock.clone(),
+            || 0,
+        )
     }
 
     /// Delivers these messages as a batch to a new environment, and returns which failed.

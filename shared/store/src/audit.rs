@@ -1,0 +1,125 @@
+//! What operators did: who, when, what. Entries are added and never changed.
+//!
+//! | pk | sk | attributes |
+//! |---|---|---|
+//! | scope, such as `ops` | moment `#` id | `w` who, `a` action, `d` details by name |
+
+use std::collections::{BTreeMap, HashMap};
+
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, Put, TransactWriteItem},
+};
+use florin_domain::time::Timestamp;
+
+use crate::{
+    StoreError,
+    attributes::{Item, Reader, text},
+};
+
+/// The scope of what operators do.
+pub const OPERATIONS: &str = "ops";
+/// Entries that are added at once, all or none: what DynamoDB takes in one transaction.
+pub const ENTRIES_PER_APPEND_MAX: usize = 100;
+/// Entries of one page.
+pub const ENTRIES_PER_PAGE_MAX: u32 = 100;
+/// Longest detail, in characters; a longer one is cut.
+pub const DETAIL_CHARACTERS_MAX: usize = 500;
+
+/// One thing that somebody did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// Tells apart what happened in the same millisecond: random, or derived from what was done.
+    pub id: String,
+    /// Who.
+    pub actor: String,
+    /// What, such as `dead_letters.replay`.
+    pub action: String,
+    /// To what, why, with what outcome.
+    pub details: BTreeMap<String, String>,
+}
+
+/// The audit table.
+#[derive(Debug, Clone)]
+pub struct Audit {
+    client: Client,
+    table: String,
+}
+
+impl Audit {
+    /// The table of this name.
+    pub fn new(client: Client, table: impl Into<String>) -> Self {
+        Self { client, table: table.into() }
+    }
+
+    /// Adds these entries, all or none. An entry that exists already is refused: nothing is written over.
+    pub async fn append(&self, scope: &str, entries: &[AuditEntry]) -> Result<(), StoreError> {
+        if entries.len() > ENTRIES_PER_APPEND_MAX {
+            return Err(StoreError::Refused("too many entries for one transaction".to_owned()));
+        }
+        if entries.is_empty() {
+            return Ok(());
+        }
+        let mut writes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let put = Put::builder()
+                .table_name(&self.table)
+                .set_item(Some(item(scope, entry)))
+                .condition_expression("attribute_not_exists(pk)")
+                .build();
+            let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
+            writes.push(TransactWriteItem::builder().put(put).build());
+        }
+        self.client.transact_write_items().set_transact_items(Some(writes)).send().await?;
+        Ok(())
+    }
+
+    /// The newest entries of a scope before this moment, newest first, at most `limit`.
+    pub async fn before(&self, scope: &str, moment: Timestamp, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :scope AND sk < :moment")
+            .expression_attribute_values(":scope", text(scope))
+            .expression_attribute_values(":moment", text(moment.to_string()))
+            .scan_index_forward(false)
+            .limit(i32::try_from(limit.min(ENTRIES_PER_PAGE_MAX)).unwrap_or(1));
+        let output = query.send().await?;
+        output.items().iter().map(entry).collect()
+    }
+}
+
+fn item(scope: &str, entry: &AuditEntry) -> Item {
+    let detail = |(name, value): (&String, &String)| {
+        let short: String = value.chars().take(DETAIL_CHARACTERS_MAX).collect();
+        (name.clone(), text(short))
+    };
+    Item::from([
+        ("pk".to_owned(), text(scope)),
+        ("sk".to_owned(), text(format!("{}#{}", entry.at, entry.id))),
+        ("w".to_owned(), text(&entry.actor)),
+        ("a".to_owned(), text(&entry.action)),
+        ("d".to_owned(), AttributeValue::M(entry.details.iter().map(detail).collect::<HashMap<_, _>>())),
+    ])
+}
+
+fn entry(item: &Item) -> Result<AuditEntry, StoreError> {
+    let reader = Reader(item);
+    let corrupt = StoreError::Corrupt { attribute: "sk" };
+    let (at, id) = reader.text("sk")?.split_once('#').ok_or(StoreError::Corrupt { attribute: "sk" })?;
+    let details = reader.map("d")?;
+    Ok(AuditEntry {
+        at: Timestamp::parse(at).ok_or(corrupt)?,
+        id: id.to_owned(),
+        actor: reader.text("w")?.to_owned(),
+        action: reader.text("a")?.to_owned(),
+        details: details
+            .0
+            .iter()
+            .filter_map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone())))
+            .collect(),
+    })
+}
