@@ -1,19 +1,22 @@
-//! Drains the processing queue: every payment is claimed, charged and ended, whatever crashes on the way.
+//! Drains the processing queue: every payment and refund is claimed, brought through its steps and ended, whatever
+//! crashes on the way.
 //!
-//! What to do is decided by the pure reducer in `florin_domain::saga`; this crate does it, one outside step a turn:
-//! journal the intent, act, journal what came of it (both by conditional writes), publish, acknowledge.
+//! What to do is decided by the pure reducers in `florin_domain::saga` and `florin_domain::refund`; this crate does it,
+//! one outside step at a time: journal the intent, act, journal what came of it (both by conditional writes), publish,
+//! acknowledge.
+
+mod gate;
+mod payments;
+mod refunds;
 
 use std::{sync::Arc, time::Duration};
 
 use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use florin_domain::{
-    event::{Event, EventType},
+    event::{Event, EventData, EventType},
     ids::MerchantId,
-    journal::{Failure, Step},
-    payment::Payment,
-    saga::{self, Next, StepResult, Turn},
 };
-use florin_gateway::{ChargeRequest, Gateway, GatewayError};
+use florin_gateway::Gateway;
 use florin_messaging::{
     Delivered, Outcome, PublishError, Publisher, Queue,
     batch::{self, UnanswerableBatch},
@@ -21,24 +24,32 @@ use florin_messaging::{
 use florin_platform::{cache::Cache, clock::Clock};
 use florin_store::{
     StoreError,
+    breaker::SharedBreaker,
     merchants::Merchants,
-    payments::{Payments, Written},
+    payments::{DUE_AFTER_MS, HANDOVER_MS, Payments},
 };
+
+use crate::gate::Gate;
 
 /// For how long a merchant's state is believed, in milliseconds.
 pub const MERCHANT_AGE_MS_MAX: i64 = 30_000;
 /// Merchants remembered by one instance.
 const MERCHANTS_REMEMBERED_MAX: usize = 10_000;
-/// How far the gateway's clock may be behind ours, in seconds.
-const CLOCK_SKEW_SECONDS: i64 = 60;
 /// After a lost race the winner's state is looked at again: in milliseconds.
 const LOST_RACE_WAIT_MS: i64 = 1_000;
+/// Steps taken in one turn: a charge, and the compensation of one that was canceled meanwhile.
+const STEPS_PER_TURN_MAX: usize = 2;
+/// What waits for the gateway comes back this much later than the breaker's next probe, at most, in percent of the
+/// wait: not everything at once.
+const SPREAD_PERCENT_MAX: i64 = 25;
+/// A wait that the due index keeps better than a queue, in milliseconds.
+const LONG_WAIT_MS: i64 = HANDOVER_MS + 2 * DUE_AFTER_MS;
 
 /// The processor and what it works with.
 pub struct Processor {
     payments: Payments,
     merchants: Merchants,
-    gateway: Arc<dyn Gateway>,
+    gate: Gate,
     publisher: Arc<dyn Publisher>,
     queue: Queue,
     clock: Clock,
@@ -52,16 +63,8 @@ enum Trouble {
     Store(#[from] StoreError),
     #[error(transparent)]
     Publish(#[from] PublishError),
-    #[error("there is no such payment")]
-    UnknownPayment,
-}
-
-/// What came of trying to claim a payment.
-enum Claim {
-    /// It is ours for this turn.
-    Ours(Payment),
-    /// There is nothing to do for us, now.
-    Not(Outcome),
+    #[error("there is no such payment or refund")]
+    Unknown,
 }
 
 impl Processor {
@@ -70,12 +73,14 @@ impl Processor {
         payments: Payments,
         merchants: Merchants,
         gateway: Arc<dyn Gateway>,
+        breaker: SharedBreaker,
         publisher: Arc<dyn Publisher>,
         queue: Queue,
         clock: Clock,
     ) -> Self {
         let active_merchants = Cache::new(MERCHANT_AGE_MS_MAX, MERCHANTS_REMEMBERED_MAX);
-        Self { payments, merchants, gateway, publisher, queue, clock, active_merchants }
+        let gate = Gate { gateway, breaker, clock: clock.clone() };
+        Self { payments, merchants, gate, publisher, queue, clock, active_merchants }
     }
 
     /// Handles a batch; every payment ends, waits or fails by itself.
@@ -89,113 +94,39 @@ impl Processor {
 
     async fn message(&self, Delivered { event, receives }: Delivered) -> Outcome {
         let outcome = self.turn(&event).await;
-        let (payment_id, merchant_id, correlation_id) = (&event.subject, &event.merchantid, &event.correlationid);
+        let (subject, merchant_id, correlation_id) = (&event.subject, &event.merchantid, &event.correlationid);
         match outcome {
             Ok(outcome) => {
-                tracing::info!(%payment_id, %merchant_id, correlation_id, receives, ?outcome, "turn ended");
+                tracing::info!(subject, %merchant_id, correlation_id, receives, ?outcome, "turn ended");
                 outcome
             }
             Err(trouble) => {
-                tracing::error!(%payment_id, %merchant_id, correlation_id, receives, error = %trouble, "turn broke off");
+                tracing::error!(subject, %merchant_id, correlation_id, receives, error = %trouble, "turn broke off");
                 Outcome::Retry(trouble.to_string())
             }
         }
     }
 
-    /// One turn of a payment: claim, act, write down what came of it, announce the end.
+    /// One turn of a payment or refund, unless the gateway is away: then it waits, untouched.
     async fn turn(&self, event: &Event) -> Result<Outcome, Trouble> {
-        if event.event_type != EventType::PaymentInitiated {
-            return Ok(Outcome::Done);
-        }
-        let claimed = match self.claim(event).await? {
-            Claim::Ours(payment) => payment,
-            Claim::Not(outcome) => return Ok(outcome),
+        let passage = match self.gate.enter().await? {
+            Ok(passage) => passage,
+            Err(wait_ms) => return Ok(wait_for_gateway(wait_ms)),
         };
-        let (to, next) = self.act(&claimed).await;
-        match self.payments.save(&claimed, &to).await? {
-            None => Err(Trouble::UnknownPayment),
-            // Our lease had run out and another processor went on: what it found stands.
-            Some(Written::Lost(winner)) if winner.status.is_terminal() => self.announce(&winner, event).await,
-            Some(Written::Lost(_)) => Ok(wait(LOST_RACE_WAIT_MS)),
-            Some(Written::Done(payment)) => match next {
-                Next::Ended => self.announce(&payment, event).await,
-                Next::Again { wait_ms } => Ok(wait(wait_ms)),
-                Next::Stuck => {
-                    tracing::error!(payment_id = %payment.id, "payment stuck: the gateway does not say whether it was charged");
-                    Ok(Outcome::Done)
-                }
-            },
-        }
-    }
-
-    /// Claims the payment: in one write if it is pending, in two if it was under way before.
-    async fn claim(&self, event: &Event) -> Result<Claim, Trouble> {
-        let active = self.is_active(&event.merchantid).await?;
-        let now = self.clock.now();
-        let invalid = saga::validate(&event.data, active, now).err();
-        let journal = saga::first_journal(invalid.clone(), now);
-        let current = match self.payments.claim_pending(&event.data.id, &journal, now).await? {
-            None => return Err(Trouble::UnknownPayment),
-            Some(Written::Done(claimed)) => return Ok(Claim::Ours(claimed)),
-            Some(Written::Lost(current)) => current,
-        };
-        match saga::turn(&current, now) {
-            Turn::Ended => self.announce(&current, event).await.map(Claim::Not),
-            Turn::Parked => Ok(Claim::Not(Outcome::Done)),
-            Turn::Wait { wait_ms } => Ok(Claim::Not(wait(wait_ms))),
-            Turn::Run(step) => {
-                let claimed = saga::claim(&current, step, invalid, now);
-                match self.payments.claim_again(&current, &claimed).await? {
-                    None => Err(Trouble::UnknownPayment),
-                    Some(Written::Done(claimed)) => Ok(Claim::Ours(claimed)),
-                    Some(Written::Lost(_)) => Ok(Claim::Not(wait(LOST_RACE_WAIT_MS))),
-                }
+        let outcome = match (&event.data, event.event_type) {
+            (EventData::Payment(payment), EventType::PaymentInitiated) => {
+                self.payment_turn(&passage, event, payment).await
             }
-        }
-    }
-
-    /// Takes the step whose intent stands last in the journal.
-    async fn act(&self, claimed: &Payment) -> (Payment, Next) {
-        if let Some(failure) = saga::invalid(claimed) {
-            return (saga::fail_invalid(claimed, failure.clone(), self.clock.now()), Next::Ended);
-        }
-        let result = match claimed.journal.last().map(|entry| entry.step) {
-            Some(Step::Reconcile) => self.reconcile(claimed).await,
-            _ => self.charge(claimed).await,
+            (EventData::Refund(refund), EventType::RefundInitiated) => self.refund_turn(&passage, event, refund).await,
+            _ => Ok(Outcome::Done),
         };
-        saga::apply(claimed, result, self.clock.now(), florin_platform::random::percent())
+        self.gate.leave(&passage).await;
+        outcome
     }
 
-    async fn charge(&self, payment: &Payment) -> StepResult {
-        let request = ChargeRequest {
-            payment_id: payment.id.as_str(),
-            token: &payment.source.token,
-            amount: payment.money.amount(),
-            currency: payment.money.currency().code(),
-            description: payment.description.as_deref(),
-            key: &payment.step_key(Step::Charge),
-        };
-        match self.gateway.charge(&request).await {
-            Ok(charge) => StepResult::Charged { reference: charge.reference },
-            Err(GatewayError::Declined { code, message, reference }) => {
-                StepResult::Declined { failure: Failure::new(&code, &message), reference }
-            }
-            Err(error) => outage(payment, error),
-        }
-    }
-
-    async fn reconcile(&self, payment: &Payment) -> StepResult {
-        let since = payment.created_at.seconds() - CLOCK_SKEW_SECONDS;
-        match self.gateway.find_charge(payment.id.as_str(), since).await {
-            Ok(Some(charge)) => StepResult::Charged { reference: charge.reference },
-            Ok(None) => StepResult::NotCharged,
-            Err(error) => outage(payment, error),
-        }
-    }
-
-    /// Publishes the payment's end. A message that comes again publishes again, with the same event id (invariant 2).
-    async fn announce(&self, payment: &Payment, cause: &Event) -> Result<Outcome, Trouble> {
-        if let Some(event) = Event::ended(payment, &cause.correlation()) {
+    /// Publishes an end. A message that comes again publishes again, with the same event id (invariant 2).
+    async fn announce(&self, end: Option<Event>) -> Result<Outcome, Trouble> {
+        if let Some(event) = end {
             self.publisher.publish(&event).await?;
         }
         Ok(Outcome::Done)
@@ -212,20 +143,22 @@ impl Processor {
     }
 }
 
-/// What an error that is no decline says about the step.
-fn outage(payment: &Payment, error: GatewayError) -> StepResult {
-    match error {
-        GatewayError::Unreachable { message } | GatewayError::Unavailable { message } => {
-            StepResult::Unavailable { message }
-        }
-        GatewayError::Rejected { message } => {
-            tracing::error!(payment_id = %payment.id, error = message, "the gateway rejected our request");
-            StepResult::Unavailable { message: "The gateway rejected the request.".to_owned() }
-        }
-        GatewayError::Unknown { message } | GatewayError::Declined { message, .. } => StepResult::Unknown { message },
-    }
+/// Until the next attempt or the end of another's lease: the message is hidden.
+fn wait(ms: i64) -> Outcome {
+    Outcome::RetryAfter(duration(ms))
 }
 
-fn wait(ms: i64) -> Outcome {
-    Outcome::RetryAfter(Duration::from_millis(u64::try_from(ms).unwrap_or(0)))
+/// Until the moment of a scheduled payment: SQS keeps a fresh copy for exactly so long. Longer waits are the due index'.
+fn wait_for_moment(ms: i64) -> Outcome {
+    if ms > LONG_WAIT_MS { Outcome::Done } else { Outcome::Requeue(duration(ms)) }
+}
+
+/// While the breaker is open. A fresh copy waits, so that a long outage uses up no receives.
+fn wait_for_gateway(ms: i64) -> Outcome {
+    let spread = ms * SPREAD_PERCENT_MAX / 100 * i64::from(florin_platform::random::percent()) / 100;
+    Outcome::Requeue(duration(ms + spread))
+}
+
+fn duration(ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(ms).unwrap_or(0))
 }

@@ -6,7 +6,7 @@ use florin_gateway::StripeGateway;
 use florin_messaging::{Queue, SnsPublisher, SqsVisibility};
 use florin_platform::{aws, clock::Clock, config, http, telemetry, time_left};
 use florin_processor::Processor;
-use florin_store::{failures::Failures, merchants::Merchants, payments::Payments};
+use florin_store::{breaker::SharedBreaker, failures::Failures, merchants::Merchants, payments::Payments};
 use lambda_runtime::{LambdaEvent, service_fn};
 
 #[tokio::main(flavor = "current_thread")]
@@ -14,7 +14,9 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let aws = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let payments = Payments::new(dynamodb.clone(), config::required("PAYMENTS_TABLE")?);
+    let payments_table = config::required("PAYMENTS_TABLE")?;
+    let breaker = SharedBreaker::new(dynamodb.clone(), payments_table.clone());
+    let payments = Payments::new(dynamodb.clone(), payments_table);
     let merchants = Merchants::new(dynamodb.clone(), config::required("MERCHANTS_TABLE")?);
     let failures =
         Failures::new(dynamodb, config::required("IDEMPOTENCY_TABLE")?, "processing", || Clock::System.now());
@@ -26,14 +28,16 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         config::required("GATEWAY_API_KEY")?.into(),
     );
     // Connections are opened now, while CPU is not rationed.
-    let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
-    if let Err(error) = pinged {
+    let (breaker_read, (), ()) =
+        tokio::join!(breaker.current(Clock::System.now()), publisher.warm(), gateway.warm());
+    if let Err(error) = breaker_read {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }
     let processor = Processor::new(
         payments,
         merchants,
         Arc::new(gateway),
+        breaker,
         Arc::new(publisher),
         Queue::new(visibility, failures),
         Clock::System,

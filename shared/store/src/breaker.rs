@@ -38,6 +38,8 @@ pub struct SharedBreaker {
     client: Client,
     table: String,
     known: Mutex<Option<(Timestamp, Breaker)>>,
+    /// Held while it is read, so that a batch reads it once.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// What a caller may do.
@@ -57,7 +59,7 @@ pub enum Permit {
 impl SharedBreaker {
     /// The breaker in the payments table of this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into(), known: Mutex::new(None) }
+        Self { client, table: table.into(), known: Mutex::new(None), reading: tokio::sync::Mutex::default() }
     }
 
     /// Whether the gateway may be called now.
@@ -96,10 +98,11 @@ impl SharedBreaker {
 
     /// The breaker, at most `READ_EVERY_MS` old.
     pub async fn current(&self, now: Timestamp) -> Result<Breaker, StoreError> {
-        let known = self.known.lock().ok().and_then(|known| *known);
-        if let Some((at, breaker)) = known
-            && (0..READ_EVERY_MS).contains(&now.ms_since(at))
-        {
+        if let Some(breaker) = self.known(now) {
+            return Ok(breaker);
+        }
+        let _alone = self.reading.lock().await;
+        if let Some(breaker) = self.known(now) {
             return Ok(breaker);
         }
         let request = self.client.get_item().table_name(&self.table).key("pk", text(KEY)).consistent_read(true);
@@ -109,6 +112,11 @@ impl SharedBreaker {
         };
         self.remember(breaker, now);
         Ok(breaker)
+    }
+
+    fn known(&self, now: Timestamp) -> Option<Breaker> {
+        let (at, breaker) = (*self.known.lock().ok()?)?;
+        (0..READ_EVERY_MS).contains(&now.ms_since(at)).then_some(breaker)
     }
 
     fn remember(&self, breaker: Breaker, now: Timestamp) {
