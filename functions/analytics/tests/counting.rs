@@ -110,9 +110,10 @@ async fn counts_are_exact_under_duplicates_disorder_and_concurrency() {
     tokio::join!(drain(), drain(), drain(), drain());
 
     let counters = world.counters().await;
-    let with_status = |name: &str| events.iter().filter(|event| event.data.status.as_str() == name).count();
+    let with_status =
+        |name: &str| events.iter().filter(|event| event.data.payment().unwrap().status.as_str() == name).count();
     let with_code = |code: &str| {
-        let failures = events.iter().filter_map(|event| event.data.failure.as_ref());
+        let failures = events.iter().filter_map(|event| event.data.payment().unwrap().failure.as_ref());
         failures.filter(|failure| failure.code == code).count()
     };
     for status in ["completed", "failed"] {

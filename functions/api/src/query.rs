@@ -1,6 +1,6 @@
 //! Reading a query string parameter by parameter, as `body` reads fields.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::http::Uri;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -79,12 +79,12 @@ impl Parameters {
 }
 
 /// A place in a list, as clients see it: opaque.
-pub(crate) fn encode_cursor(place: &Place) -> String {
+pub(crate) fn encode_cursor<I: Display>(place: &Place<I>) -> String {
     URL_SAFE_NO_PAD.encode(format!("{CURSOR_VERSION}.{}.{}", place.created_at.ms(), place.id))
 }
 
 /// Reads what `encode_cursor` wrote.
-pub(crate) fn decode_cursor(text: &str) -> Option<Place> {
+pub(crate) fn decode_cursor<I: FromStr>(text: &str) -> Option<Place<I>> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let mut parts = text.split('.');
     let (version, ms, id) = (parts.next()?, parts.next()?, parts.next()?);

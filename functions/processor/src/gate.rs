@@ -133,11 +133,8 @@ impl Gate {
             result,
             Err(GatewayError::Unavailable { .. } | GatewayError::Unreachable { .. } | GatewayError::Unknown { .. })
         );
-        let closed = if failed {
-            self.breaker.failed(now).await
-        } else {
-            self.breaker.succeeded(now).await.map(|()| true)
-        };
+        let closed =
+            if failed { self.breaker.failed(now).await } else { self.breaker.succeeded(now).await.map(|()| true) };
         // A breaker that cannot be written is as good as closed: it protects the gateway, not the payment.
         let closed = closed.unwrap_or_else(|error| {
             tracing::warn!(%error, "the breaker was not told of a call");

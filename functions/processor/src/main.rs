@@ -28,8 +28,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         config::required("GATEWAY_API_KEY")?.into(),
     );
     // Connections are opened now, while CPU is not rationed.
-    let (breaker_read, (), ()) =
-        tokio::join!(breaker.current(Clock::System.now()), publisher.warm(), gateway.warm());
+    let (breaker_read, (), ()) = tokio::join!(breaker.current(Clock::System.now()), publisher.warm(), gateway.warm());
     if let Err(error) = breaker_read {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }

@@ -8,9 +8,7 @@ use florin_domain::{
 use florin_messaging::Outcome;
 use florin_store::payments::Written;
 
-use crate::{
-    LOST_RACE_WAIT_MS, Processor, STEPS_PER_TURN_MAX, Trouble, gate::Passage, wait, wait_for_moment,
-};
+use crate::{LOST_RACE_WAIT_MS, Processor, STEPS_PER_TURN_MAX, Trouble, gate::Passage, wait, wait_for_moment};
 
 /// What came of trying to claim a payment.
 enum Claim {
@@ -42,7 +40,9 @@ impl Processor {
         for _ in 0..STEPS_PER_TURN_MAX {
             let (payment, next) = match self.act(passage, claimed).await? {
                 Saved::Ours(payment, next) => (payment, next),
-                Saved::Theirs(winner) if winner.status.is_terminal() => return self.announce_payment(&winner, event).await,
+                Saved::Theirs(winner) if winner.status.is_terminal() => {
+                    return self.announce_payment(&winner, event).await;
+                }
                 Saved::Theirs(_) => return Ok(wait(LOST_RACE_WAIT_MS)),
             };
             match next {

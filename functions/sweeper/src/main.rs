@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use florin_messaging::SnsPublisher;
 use florin_platform::{aws, clock::Clock, config, telemetry};
-use florin_store::payments::Payments;
+use florin_store::{breaker::SharedBreaker, payments::Payments};
 use florin_sweeper::Sweeper;
 use lambda_runtime::{LambdaEvent, service_fn};
 use serde_json::Value;
@@ -13,9 +13,12 @@ use serde_json::Value;
 async fn main() -> Result<(), lambda_runtime::Error> {
     telemetry::init();
     let aws = aws::config().await;
-    let payments = Payments::new(aws_sdk_dynamodb::Client::new(&aws), config::required("PAYMENTS_TABLE")?);
+    let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+    let payments_table = config::required("PAYMENTS_TABLE")?;
+    let breaker = SharedBreaker::new(dynamodb.clone(), payments_table.clone());
+    let payments = Payments::new(dynamodb, payments_table);
     let publisher = SnsPublisher::gathering(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
-    let sweeper = Sweeper::new(payments, Arc::new(publisher), Clock::System);
+    let sweeper = Sweeper::new(payments, breaker, Arc::new(publisher), Clock::System);
     lambda_runtime::run(service_fn(async |_: LambdaEvent<Value>| {
         sweeper.run().await.map(|_| ()).map_err(lambda_runtime::Error::from)
     }))

@@ -109,7 +109,7 @@ impl Sender {
     /// What there is to tell: each event once, its targets, and what is known of their deliveries.
     async fn notices(&self, events: &[Event]) -> Result<Notices, StoreError> {
         let events: HashMap<&EventId, &Event> =
-            events.iter().filter(|event| is_end(event)).map(|event| (&event.id, event)).collect();
+            events.iter().filter(|event| is_told(event)).map(|event| (&event.id, event)).collect();
         let merchants: BTreeSet<&MerchantId> = events.values().map(|event| &event.merchantid).collect();
         let endpoints = merchants.into_iter().map(async |id| Ok::<_, StoreError>((id, self.endpoints(id).await?)));
         let endpoints: HashMap<_, _> = try_join_all(endpoints).await?.into_iter().collect();
@@ -117,7 +117,7 @@ impl Sender {
         let targets: Vec<(&Event, Target)> = events
             .into_values()
             .flat_map(|event| {
-                let own = event.data.webhook_url.clone().map(Target::PaymentUrl);
+                let own = own_url(event).map(Target::PaymentUrl);
                 let registered = endpoints.get(&event.merchantid).into_iter().flat_map(|endpoints| endpoints.iter());
                 let registered = registered.filter(|endpoint| endpoint.enabled).cloned().map(Target::Endpoint);
                 own.into_iter().chain(registered).map(move |target| (event, target))
@@ -179,7 +179,7 @@ impl Sender {
         let delivery = webhook::after_attempt(delivery_id, before, &attempt.result, self.clock.now(), jitter);
         let recorded = self.webhooks.record(event, target, &delivery, &attempt).await;
         tracing::info!(
-            payment_id = event.subject,
+            subject = event.subject,
             merchant_id = %event.merchantid,
             event_id = %event.id,
             correlation_id = event.correlationid,
@@ -212,9 +212,15 @@ impl Sender {
     }
 }
 
-/// Whether the event says that a payment has ended: nothing else is told.
-fn is_end(event: &Event) -> bool {
-    EventType::of_terminal(event.data.status) == Some(event.event_type)
+/// Whether merchants are told of the event.
+const fn is_told(event: &Event) -> bool {
+    !matches!(event.event_type, EventType::PaymentInitiated | EventType::RefundInitiated)
+}
+
+/// Where the payment's own URL is told of its end, and of nothing else.
+fn own_url(event: &Event) -> Option<String> {
+    let payment = event.data.payment().filter(|payment| payment.status.is_terminal())?;
+    payment.webhook_url.clone()
 }
 
 fn is_due(delivery: &Delivery, now: Timestamp) -> bool {

@@ -191,7 +191,7 @@ fn show(letter: &DeadLetter) {
     match letter.event() {
         Ok(event) => {
             // The subject is free text to the parser, and whoever may send to the queue may put anything there.
-            let subject = if event.data.id.as_str() == event.subject { event.subject } else { excerpt(&event.subject) };
+            let subject = if event.data.id() == event.subject { event.subject } else { excerpt(&event.subject) };
             say!("{}  {}  {subject}", event.id, event.event_type.as_str());
         }
         Err(error) => {

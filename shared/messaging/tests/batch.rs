@@ -69,7 +69,7 @@ fn payment(place: usize) -> florin_domain::payment::Payment {
 
 /// Whether the message is about the payment of this place.
 fn is(delivered: &Delivered, place: usize) -> bool {
-    delivered.event.data.id == payment(place).id
+    delivered.event.data.id() == payment(place).id.as_str()
 }
 
 fn failed(response: &SqsBatchResponse) -> Vec<&str> {

@@ -11,10 +11,7 @@
 use std::sync::Mutex;
 
 use aws_sdk_dynamodb::{
-    Client,
-    error::SdkError,
-    operation::put_item::PutItemError,
-    types::ReturnValuesOnConditionCheckFailure,
+    Client, error::SdkError, operation::put_item::PutItemError, types::ReturnValuesOnConditionCheckFailure,
 };
 use florin_domain::{
     breaker::{Admission, Breaker, BreakerState},

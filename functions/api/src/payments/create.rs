@@ -16,7 +16,7 @@ use florin_domain::{
     money::{AMOUNT_MAX_MINOR_UNITS, Currency, Money},
     payment::{
         CardSource, DESCRIPTION_CHARACTERS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX,
-        METADATA_VALUE_CHARACTERS_MAX, NewPayment, Payment, Status, WEBHOOK_URL_CHARACTERS_MAX,
+        METADATA_VALUE_CHARACTERS_MAX, NewPayment, Payment, Status, WEBHOOK_URL_CHARACTERS_MAX, When,
     },
 };
 use florin_gateway::CardToken;
@@ -60,6 +60,7 @@ impl Request {
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
+            when: When::Now,
         }
     }
 }

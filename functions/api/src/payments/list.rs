@@ -24,13 +24,13 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) 
     let page = api.dependencies.payments.list(&caller.merchant_id, &listing(&uri)?).await?;
     Ok(Json(json!({
         "object": "list",
-        "data": page.payments.iter().map(Payment::view).collect::<Vec<_>>(),
+        "data": page.items.iter().map(Payment::view).collect::<Vec<_>>(),
         "has_more": page.next.is_some(),
         "next_cursor": page.next.as_ref().map(encode_cursor),
     })))
 }
 
-fn listing(uri: &Uri) -> Result<Listing, Problem> {
+fn listing(uri: &Uri) -> Result<Listing<Payment>, Problem> {
     let mut parameters = Parameters::read(uri);
     let limit = parameters.take("limit", "limit_out_of_range", "A whole number from 1 to 100.", |text| {
         text.parse::<usize>().ok().filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))

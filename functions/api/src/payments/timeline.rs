@@ -17,5 +17,6 @@ pub(crate) async fn timeline(
     Path(id): Path<String>,
 ) -> Result<Json<Value>, Problem> {
     let payment = find(&api, &caller, &id).await?;
-    Ok(Json(json!({ "object": "list", "data": journal::timeline(&payment) })))
+    let refunds = api.dependencies.payments.refunds_of(&payment).await?;
+    Ok(Json(json!({ "object": "list", "data": journal::timeline(&payment, &refunds) })))
 }

@@ -134,7 +134,7 @@ impl World {
 
     /// The delivery of the event to the payment's own URL.
     pub(crate) async fn own_delivery(&self, event: &Event) -> Option<Delivery> {
-        let target = Target::PaymentUrl(event.data.webhook_url.clone().unwrap());
+        let target = Target::PaymentUrl(event.data.payment().unwrap().webhook_url.clone().unwrap());
         self.webhooks.deliveries(&[(event, &target)]).await.unwrap().remove(&target.delivery_id(event))
     }
 

@@ -43,7 +43,8 @@ pub enum Due {
 }
 
 impl Due {
-    fn id(&self) -> &str {
+    /// Its id.
+    pub fn id(&self) -> &str {
         match self {
             Self::Payment(payment) => payment.id.as_str(),
             Self::Refund(refund) => refund.id.as_str(),
@@ -129,11 +130,16 @@ impl Payments {
             .limit(i32::try_from(limit).unwrap_or(i32::MAX))
             .set_exclusive_start_key(start);
         let output = query.send().await?;
-        let keys = output.items().iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
+        let keys =
+            output.items().iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
         let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
         let items = crate::batch_get(&self.client, &self.table, &keys).await?;
         let found = items.iter().map(|item| {
-            if item.contains_key("pay") { refund_from(item).map(Due::Refund) } else { payment_from(item).map(Due::Payment) }
+            if item.contains_key("pay") {
+                refund_from(item).map(Due::Refund)
+            } else {
+                payment_from(item).map(Due::Payment)
+            }
         });
         Ok((found.collect::<Result<_, _>>()?, output.last_evaluated_key))
     }
@@ -141,7 +147,8 @@ impl Payments {
     /// Moves an item's place in the due index, unless it has changed since. Two sweepers may overlap: the second one
     /// changes nothing. Neither status nor version move.
     pub async fn postpone_due(&self, due: &Due, due_at: Timestamp) -> Result<(), StoreError> {
-        let update = self.touch(due).update_expression("SET da = :due").expression_attribute_values(":due", moment(due_at));
+        let update =
+            self.touch(due).update_expression("SET da = :due").expression_attribute_values(":due", moment(due_at));
         unless_changed(update.send().await)
     }
 
