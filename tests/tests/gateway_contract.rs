@@ -22,7 +22,7 @@ use std::{
 };
 
 use florin_domain::card::{Card, CardInput, Mode};
-use florin_gateway::{Charge, ChargeRequest, Gateway, GatewayError, StripeGateway};
+use florin_gateway::{Charge, ChargeRequest, Gateway, GatewayError, RefundRequest, StripeGateway};
 use florin_gateway_simulator::{Simulator, router};
 use florin_platform::clock::Clock;
 use florin_store::gateway::GatewayTable;
@@ -180,19 +180,34 @@ async fn finds(subject: &Subject, gateway: &StripeGateway, paid: &Charge, since:
 }
 
 async fn refunds(subject: &Subject, gateway: &StripeGateway, paid: &Charge) {
-    let refund = gateway.refund(&paid.reference, 4_000, "refund-1").await.unwrap();
-    assert!(refund.starts_with("re_"));
-    let too_much = gateway.refund(&paid.reference, 6_001, "refund-2").await;
+    let refund = async |refund_id: &str, amount: i64| {
+        let (reference, key) = (paid.reference.as_str(), format!("{refund_id}/refund"));
+        gateway.refund(&RefundRequest { refund_id, reference, amount, key: &key }).await
+    };
+    let find = async |refund_id: &str| gateway.find_refund(&paid.reference, refund_id).await.unwrap();
+    assert_eq!(find("re_part").await, None);
+    let part = refund("re_part", 4_000).await.unwrap();
+    assert!(part.starts_with("re_"));
+    assert_eq!(find("re_part").await.as_ref(), Some(&part));
+    assert_eq!(find("re_never").await, None);
+    let too_much = refund("re_too_much", 6_001).await;
     if subject.deviations.refunds_too_much {
         assert!(too_much.unwrap().starts_with("re_"));
     } else {
         assert!(matches!(too_much, Err(GatewayError::Declined { code, .. }) if code == "refund_too_large"));
-        let rest = gateway.refund(&paid.reference, 6_000, "refund-3").await.unwrap();
-        assert_eq!(gateway.refund(&paid.reference, 6_000, "refund-3").await.unwrap(), rest);
-        let nothing_left = gateway.refund(&paid.reference, 1, "refund-4").await;
+        assert_eq!(find("re_too_much").await, None);
+        let rest = refund("re_rest", 6_000).await.unwrap();
+        assert_eq!(refund("re_rest", 6_000).await.unwrap(), rest);
+        assert_eq!(find("re_rest").await, Some(rest));
+        let nothing_left = refund("re_nothing_left", 1).await;
         assert!(matches!(nothing_left, Err(GatewayError::Declined { code, .. }) if code == "already_refunded"));
     }
-    let unknown = gateway.refund("pi_unknown", 1, "refund-5").await;
+    // Another charge's refunds are not this one's.
+    let other = charge(gateway, APPROVED, "pay_refunded_too").await.unwrap();
+    assert_eq!(gateway.find_refund(&other.reference, "re_part").await.unwrap(), None);
+    let unknown =
+        RefundRequest { refund_id: "re_unknown", reference: "pi_unknown", amount: 1, key: "re_unknown/refund" };
+    let unknown = gateway.refund(&unknown).await;
     assert!(matches!(unknown, Err(GatewayError::Rejected { .. })), "{unknown:?}");
 }
 
@@ -233,6 +248,20 @@ async fn the_simulator_keeps_the_contract() {
     let found = gateway.find_charge("pay_0119", Clock::System.now().seconds()).await.unwrap().unwrap();
     let again = charge(&gateway, "4000000000000119", "pay_0119").await.unwrap();
     assert_eq!(again, found);
+    // The simulator's own cards: a refund that fails, and one whose answer comes too late and which is yet made once.
+    let failing = charge(&gateway, "4000000000005126", "pay_5126").await.unwrap();
+    let slow = charge(&gateway, "4000000000005134", "pay_5134").await.unwrap();
+    let refund = |reference, refund_id, key| RefundRequest { refund_id, reference, amount: 4_000, key };
+    let request = refund(&failing.reference, "re_5126", "re_5126/refund");
+    for failed in [gateway.refund(&request).await.err(), gateway.find_refund(&failing.reference, "re_5126").await.err()]
+    {
+        assert!(matches!(&failed, Some(GatewayError::Declined { code, .. }) if code == "refund_failed"), "{failed:?}");
+    }
+    let request = refund(&slow.reference, "re_5134", "re_5134/refund");
+    let late = gateway.refund(&request).await;
+    assert!(matches!(late, Err(GatewayError::Unknown { .. })), "{late:?}");
+    let found = gateway.find_refund(&slow.reference, "re_5134").await.unwrap();
+    assert_eq!(found, Some(gateway.refund(&request).await.unwrap()));
 }
 
 fn localstripe(url: String) -> Subject {

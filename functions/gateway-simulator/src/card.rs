@@ -1,4 +1,6 @@
 //! What each test card does, by its last four digits (product.md, section 2).
+//!
+//! What their refunds do is the simulator's own; where Stripe has such a card, it has that card's digits.
 
 /// What happens when a card is charged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,5 +39,28 @@ pub(crate) fn verdict(last4: &str) -> Verdict {
         "9999" => Verdict::Unavailable,
         "0119" => Verdict::ApprovedTooLate,
         _ => Verdict::Approved,
+    }
+}
+
+/// What happens when a charge is given back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RefundVerdict {
+    /// The refund is made.
+    Made,
+    /// The refund is made, and the first answer comes too late for its client.
+    MadeTooLate,
+    /// The refund takes a while.
+    Pending,
+    /// The issuer does not take it.
+    Failed,
+}
+
+/// What a refund to that card does.
+pub(crate) fn refund_verdict(last4: &str) -> RefundVerdict {
+    match last4 {
+        "5126" => RefundVerdict::Failed,
+        "5134" => RefundVerdict::MadeTooLate,
+        "7726" => RefundVerdict::Pending,
+        _ => RefundVerdict::Made,
     }
 }

@@ -50,6 +50,7 @@ impl Simulator {
         let limit = usize::try_from(limit).unwrap_or_default();
         let mut window = self.window(listing, params).await?;
         let mut data = Vec::new();
+        let mut is_cut_short = true;
         for _ in 0..CHUNKS_MAX {
             let range = (window.first.as_str(), window.last.as_str());
             let chunk = self.table.list(listing.kind, range, window.newest_first, CHUNK_RECORDS).await?;
@@ -57,11 +58,13 @@ impl Simulator {
             data.extend(chunk.iter().filter(|record| Some(record.id.as_str()) != without).filter_map(&show));
             // One more than the page has says whether there is another page.
             let Some(end) = chunk.last().filter(|_| chunk.len() == CHUNK_RECORDS && data.len() <= limit) else {
+                is_cut_short = false;
                 break;
             };
             window.go_on_from(&end.id);
         }
-        let has_more = data.len() > limit;
+        // Whoever looks for one record must not take it for absent because this gave up.
+        let has_more = data.len() > limit || is_cut_short;
         data.truncate(limit);
         if !window.newest_first {
             data.reverse();

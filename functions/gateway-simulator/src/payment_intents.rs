@@ -49,7 +49,7 @@ pub(crate) struct Intent {
     pub(crate) amount: i64,
     pub(crate) currency: String,
     pub(crate) status: Status,
-    payment_method: Option<String>,
+    pub(crate) payment_method: Option<String>,
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     /// Counts up to `amount` with every refund.

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::{
     Shared, Simulator,
+    card::{RefundVerdict, refund_verdict},
     failure::Failure,
     id,
     idempotency::Effect,
@@ -25,6 +26,19 @@ use crate::{
 const PREFIX: &str = "re_";
 const LISTING: Listing<'static> = Listing { kind: Kind::Refund, prefix: PREFIX, url: "/v1/refunds" };
 
+/// How long a refund that takes a while is pending, in seconds.
+const PENDING_S: i64 = 5;
+
+/// What becomes of a refund.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Fate {
+    #[default]
+    Succeeds,
+    SucceedsLate,
+    Failed,
+}
+
 /// As it is stored.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 struct Refund {
@@ -35,15 +49,23 @@ struct Refund {
     payment_intent: String,
     reason: Option<String>,
     metadata: BTreeMap<String, String>,
+    #[serde(default)]
+    fate: Fate,
 }
 
 impl Refund {
-    fn show(&self) -> Value {
+    fn show(&self, now_ms: i64) -> Value {
+        let is_early = now_ms / 1_000 < self.created.saturating_add(PENDING_S);
+        let (status, failure_reason) = match self.fate {
+            Fate::SucceedsLate if is_early => ("pending", None),
+            Fate::Succeeds | Fate::SucceedsLate => ("succeeded", None),
+            Fate::Failed => ("failed", Some("expired_or_canceled_card")),
+        };
         json!({
             "id": self.id, "object": "refund", "created": self.created, "amount": self.amount,
             "currency": self.currency, "payment_intent": self.payment_intent,
             "charge": charge_id(&self.payment_intent), "reason": self.reason, "metadata": self.metadata,
-            "status": "succeeded",
+            "status": status, "failure_reason": failure_reason,
         })
     }
 
@@ -76,20 +98,19 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
     })?;
     simulator
         .once(&post, async || {
-            let mut effect = simulator.refunded(&intent_id, asked).await?;
-            effect.1.reason = reason.map(str::to_owned);
-            effect.1.metadata.clone_from(&metadata);
-            let (intent, refund) = effect;
+            let (intent, mut refund, hold) = simulator.refunded(&intent_id, asked).await?;
+            refund.reason = reason.map(str::to_owned);
+            refund.metadata.clone_from(&metadata);
             let body = serde_json::to_string(&refund).map_err(|_| Failure::broken())?;
             let record = Record { kind: Kind::Refund, id: refund.id.clone(), version: 1, body };
             let records = vec![record, intent.next_record()?];
-            Ok(Effect { records, status: StatusCode::OK, body: refund.show(), hold: Duration::ZERO })
+            Ok(Effect { records, status: StatusCode::OK, body: refund.show(simulator.now_ms()), hold })
         })
         .await
 }
 
 impl Simulator {
-    /// The payment intent after, and the refund.
+    /// The payment intent after, the refund, and how long its answer is held back.
     ///
     /// The sum of a charge's refunds never exceeds it: the counter is in the payment intent, whose next version is
     /// written with the refund or not at all.
@@ -97,7 +118,7 @@ impl Simulator {
         &self,
         intent_id: &str,
         asked: Option<i64>,
-    ) -> Result<(payment_intents::Intent, Refund), Failure> {
+    ) -> Result<(payment_intents::Intent, Refund, Duration), Failure> {
         let mut intent = self
             .intent(intent_id)
             .await?
@@ -113,7 +134,17 @@ impl Simulator {
         if amount > left {
             return Err(Failure::refund_too_large(amount, left));
         }
-        intent.amount_refunded = intent.amount_refunded.saturating_add(amount);
+        let method = self.payment_method(intent.payment_method.as_deref().unwrap_or_default()).await?;
+        let (fate, hold) = match refund_verdict(method.as_ref().map_or("", |method| &method.last4)) {
+            RefundVerdict::Made => (Fate::Succeeds, Duration::ZERO),
+            RefundVerdict::MadeTooLate => (Fate::Succeeds, self.simulated_timeout),
+            RefundVerdict::Pending => (Fate::SucceedsLate, Duration::ZERO),
+            RefundVerdict::Failed => (Fate::Failed, Duration::ZERO),
+        };
+        // What the issuer does not take stays with the merchant, and can be given back again.
+        if fate != Fate::Failed {
+            intent.amount_refunded = intent.amount_refunded.saturating_add(amount);
+        }
         let now_ms = self.now_ms();
         let refund = Refund {
             id: id::at(PREFIX, now_ms),
@@ -123,8 +154,9 @@ impl Simulator {
             payment_intent: intent.id.clone(),
             reason: None,
             metadata: BTreeMap::new(),
+            fate,
         };
-        Ok((intent, refund))
+        Ok((intent, refund, hold))
     }
 }
 
@@ -135,7 +167,7 @@ pub(crate) async fn retrieve(State(simulator): Shared, Id(id): Id) -> Result<Res
         false => None,
     };
     let record = record.ok_or_else(|| Failure::not_found("refund"))?;
-    Ok(Json(Refund::parse(&record)?.show()).into_response())
+    Ok(Json(Refund::parse(&record)?.show(simulator.now_ms())).into_response())
 }
 
 /// Lists them, newest first, all or those of one charge.
@@ -143,10 +175,11 @@ pub(crate) async fn list(State(simulator): Shared, params: Params) -> Result<Res
     let known: Vec<_> = list::PARAMETERS.iter().copied().chain(["payment_intent", "charge"]).collect();
     params.only(&known)?;
     let wanted = intent_of(&params)?;
+    let now_ms = simulator.now_ms();
     let show = |record: &Record| {
         let refund = Refund::parse(record).ok()?;
         let is_wanted = wanted.as_ref().is_none_or(|intent| *intent == refund.payment_intent);
-        is_wanted.then(|| refund.show())
+        is_wanted.then(|| refund.show(now_ms))
     };
     simulator.page(&LISTING, &params, show).await
 }

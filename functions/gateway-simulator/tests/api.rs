@@ -343,6 +343,85 @@ async fn refunds_never_exceed_the_charge() {
     assert_eq!(amounts(&format!("charge={charge}")).await, BTreeSet::from([1]));
 }
 
+#[tokio::test]
+async fn a_refund_carries_its_metadata_and_is_listed_with_it() {
+    let gateway = Gateway::start().await;
+    let method = gateway.card("4242424242424242").await;
+    let intent = gateway.charge(&method, "pay_1", None).await.expect(OK).id();
+    for number in 0..3 {
+        let form = format!("payment_intent={intent}&amount=10&metadata[refund_id]=re_{number}");
+        let refund = gateway.post("/v1/refunds", Some(&format!("r{number}")), &form).await.expect(OK);
+        assert_eq!(refund.json["metadata"], json!({ "refund_id": format!("re_{number}") }));
+    }
+    let listed = gateway.get(&format!("/v1/refunds?payment_intent={intent}&limit=100")).await.expect(OK);
+    let listed = listed.json["data"].as_array().unwrap().clone();
+    let ours: BTreeSet<_> = listed.iter().map(|refund| refund["metadata"]["refund_id"].as_str().unwrap()).collect();
+    assert_eq!(ours, BTreeSet::from(["re_0", "re_1", "re_2"]));
+}
+
+#[tokio::test]
+async fn some_cards_refunds_fail_or_take_a_while() {
+    let gateway = Gateway::start().await;
+    let refund = async |number: &str, amount: i64, key: &str| {
+        let method = gateway.card(number).await;
+        let intent = gateway.charge(&method, key, Some(key)).await.expect(OK).id();
+        let form = format!("payment_intent={intent}&amount={amount}");
+        (intent, gateway.post("/v1/refunds", Some(&format!("{key}/refund")), &form).await.expect(OK))
+    };
+    // Given a card whose issuer takes no refund, when one is made, then it has failed and the money is still there.
+    let (intent, failed) = refund("4000000000005126", 10_000, "pay_1").await;
+    assert_eq!(failed.json["status"], "failed");
+    assert_eq!(failed.json["failure_reason"], "expired_or_canceled_card");
+    let form = format!("payment_intent={intent}&amount=10000");
+    let again = gateway.post("/v1/refunds", Some("pay_1/refund"), &form).await.expect(OK);
+    assert!(is_replay(&again) && again.text == failed.text);
+    let other = gateway.post("/v1/refunds", Some("other"), &form).await.expect(OK);
+    assert_eq!(other.json["status"], "failed", "it failed, and not because nothing was left");
+    let listed = gateway.get(&format!("/v1/refunds?payment_intent={intent}")).await.expect(OK);
+    let listed = listed.json["data"].as_array().unwrap().clone();
+    assert!(listed.len() == 2 && listed.iter().all(|refund| refund["status"] == "failed"), "{listed:?}");
+    // Given one whose refunds take a while, then they are pending first, and count at once.
+    let (intent, pending) = refund("4000000000007726", 10_000, "pay_2").await;
+    assert_eq!((&pending.json["status"], &pending.json["failure_reason"]), (&json!("pending"), &Value::Null));
+    let form = format!("payment_intent={intent}&amount=1");
+    let nothing_left = gateway.post("/v1/refunds", None, &form).await.expect(BAD_REQUEST);
+    assert_eq!(nothing_left.json["error"]["code"], "charge_already_refunded");
+    gateway.clock.advance_ms(5_000);
+    let path = format!("/v1/refunds/{}", pending.id());
+    assert_eq!(gateway.get(&path).await.expect(OK).json["status"], "succeeded");
+}
+
+#[tokio::test]
+async fn a_refund_whose_answer_is_held_back_is_made_once() {
+    let gateway = Gateway::start().await;
+    let method = gateway.card("4000000000005134").await;
+    let started = Instant::now();
+    let intent = gateway.charge(&method, "pay_1", None).await.expect(OK).id();
+    assert!(started.elapsed() < common::SIMULATED_TIMEOUT, "the charge is answered at once");
+    let refund = {
+        let (gateway, form) = (gateway.clone(), format!("payment_intent={intent}&amount=4000"));
+        async move || gateway.post("/v1/refunds", Some("r"), &form).await
+    };
+    let refunds = async || {
+        let listed = gateway.get(&format!("/v1/refunds?payment_intent={intent}")).await.expect(OK);
+        listed.json["data"].as_array().unwrap().len()
+    };
+    let started = Instant::now();
+    let first = tokio::spawn({
+        let refund = refund.clone();
+        async move { refund().await }
+    });
+    while refunds().await == 0 {
+        assert!(started.elapsed() < common::SIMULATED_TIMEOUT, "the refund is made first");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let retry = refund().await.expect(OK);
+    assert!(is_replay(&retry) && started.elapsed() < common::SIMULATED_TIMEOUT, "a retry is answered at once");
+    assert_eq!(first.await.unwrap().expect(OK).text, retry.text);
+    assert!(started.elapsed() >= common::SIMULATED_TIMEOUT, "the first answer is held back");
+    assert_eq!(refunds().await, 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn racing_refunds_never_exceed_the_charge() {
     let gateway = Gateway::start().await;
