@@ -661,5 +661,6 @@ async fn a_crash_in_a_discard_leaves_what_it_meant_to_delete_in_the_audit() {
     assert!(crashed.is_err(), "the delete hangs");
     let trail = audited(&records).await;
     assert_eq!(trail.len(), 2, "there is no end");
-    X
+    let of_the_message = &trail[1].details;
+    assert_eq!((of_the_message["message"].as_str(), of_the_message["outcome"].as_str()), ("id-#", "to be deleted"));
 }
