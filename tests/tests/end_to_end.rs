@@ -201,7 +201,7 @@ async fn poison_goes_to_the_dead_letters_alone_and_duplicates_change_nothing() {
 
     // A replay brings back what can be handled; the poison returns.
     stack.sqs.send_message().queue_url(&dead_letters).message_body(initiated.to_string()).send().await.unwrap();
-    let said = florin(&["dead-letters", "replay", "processing"]);
+    let said = florin(&["dead-letters", "replay", "processing", "--yes"]);
     assert!(said.contains(&format!("{} replayed", before + 2)), "{said}");
     stack.drained(Duration::from_secs(60)).await;
     poison_alone().await;

@@ -87,7 +87,7 @@ pub(crate) fn local_env(
         env.set(&consumer.dead_letters_variable(), output(&format!("{}DeadLettersUrl", consumer.output))?);
     }
     env.set("FLORIN_UNDELIVERED_EVENTS_URL", output("UndeliveredEventsUrl")?);
-    for table in ["Payments", "Merchants", "Webhooks", "Analytics", "Idempotency", "Gateway"] {
+    for table in ["Payments", "Merchants", "Webhooks", "Analytics", "Idempotency", "Audit", "Gateway"] {
         let name = output(&format!("{table}TableName"))?;
         env.set(&format!("FLORIN_{}_TABLE", table.to_uppercase()), name);
     }

@@ -1,5 +1,7 @@
 //! Making text safe to store, to log and to show: whoever wrote it may have put a card number or a key in.
 
+use florin_domain::ids::ID_BODY_CHARACTERS;
+
 /// Characters shown of a text of unknown origin.
 pub const EXCERPT_CHARACTERS_MAX: usize = 120;
 /// Characters kept of the reason of a failure.
@@ -9,6 +11,10 @@ pub const REASON_CHARACTERS_MAX: usize = 240;
 const WORD_CHARACTERS_MAX: usize = 20;
 /// In our own texts words of letters alone are names of errors, such as `ProvisionedThroughputExceededException`.
 const NAME_CHARACTERS_MAX: usize = 48;
+/// Letters before the underscore of our ids: `pay`, `evt`, `re` …
+const ID_PREFIX_CHARACTERS_MAX: usize = 3;
+/// Characters of a UUID, its dashes included.
+const UUID_CHARACTERS: usize = 36;
 
 /// How a text begins, with everything hidden that could be a card number, a CVV, a key or a terminal's control
 /// sequence: digits become `#`, long words disappear, and only letters and ASCII stay.
@@ -23,6 +29,18 @@ pub fn reason(text: &str) -> String {
         let is_name = word.chars().all(|c| c.is_ascii_alphabetic());
         word.chars().count() <= if is_name { NAME_CHARACTERS_MAX } else { WORD_CHARACTERS_MAX }
     })
+}
+
+/// An id of ours or a UUID whole, and anything else as an excerpt: where an id is expected there may be anything.
+pub fn id(text: &str) -> String {
+    let is_uuid = text.len() == UUID_CHARACTERS && text.chars().all(|c| c.is_ascii_hexdigit() || c == '-');
+    let is_ours = text.split_once('_').is_some_and(|(prefix, body)| {
+        (1..=ID_PREFIX_CHARACTERS_MAX).contains(&prefix.len())
+            && prefix.chars().all(|c| c.is_ascii_lowercase())
+            && body.len() == ID_BODY_CHARACTERS
+            && body.chars().all(|c| c.is_ascii_digit() || c.is_ascii_lowercase())
+    });
+    if is_uuid || is_ours { text.to_owned() } else { excerpt(text) }
 }
 
 fn masked(text: &str, characters_max: usize, is_harmless: impl Fn(&str) -> bool) -> String {
@@ -99,5 +117,18 @@ mod tests {
         assert_eq!(reason(text), text);
         assert_eq!(excerpt(text), "the table is not available: [long word]: slow down");
         assert_eq!(reason(&"abcdefghjk".repeat(5)), "[long word]");
+    }
+
+    #[test]
+    fn only_ids_are_shown_whole() {
+        for text in
+            ["13f06694-e2ab-4f44-8472-35ab7c4d7b15", "pay_0123456789abcdefghjkmnpqrs", "re_0123456789abcdefghjkmnpqrs"]
+        {
+            assert_eq!(id(text), text);
+        }
+        assert_eq!(id("4242 4242 4242 4242"), "#### #### #### ####");
+        for text in ["sk_test_0123456789abcdefghjk", "whsec_0123456789abcdefghjkmnpq", "_0123456789abcdefghjkmnpqrs"] {
+            assert_eq!(id(text), "[long word]");
+        }
     }
 }

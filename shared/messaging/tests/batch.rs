@@ -47,7 +47,7 @@ impl Given {
 
 fn given() -> Given {
     let (visibility, failures) = (Arc::default(), Arc::default());
-    Given { queue: queue(&given.queue, &failures), visibility, failures }
+    Given { queue: queue(&visibility, &failures), visibility, failures }
 }
 
 fn retry() -> Outcome {

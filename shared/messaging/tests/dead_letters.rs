@@ -10,7 +10,10 @@
 
 use std::{
     collections::BTreeMap,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -25,8 +28,15 @@ use axum::{
     response::{IntoResponse, Response},
     routing::post,
 };
-use florin_messaging::dead_letters::{DeadLetters, DeadLettersError, Depth, End, Replayed};
-use florin_testing::build;
+use florin_domain::{event::Event, time::Timestamp};
+use florin_messaging::dead_letters::{
+    DeadLetters, DeadLettersError, Depth, End, Filter, NO_REASON, Order, Records, Seen, Selection, Tally,
+};
+use florin_store::{
+    audit::{Audit, AuditEntry, OPERATIONS},
+    failures::{Failed, Failures},
+};
+use florin_testing::{build, dynamo::Dynamo};
 use serde_json::{Value, json};
 
 const QUEUE: &str = "florin-webhook";
@@ -197,8 +207,43 @@ async fn given(bodies: &[&str]) -> (Shared, DeadLetters) {
         queues.put(DEAD, body, Value::Null, Value::Null);
     }
     let queues = Arc::new(Mutex::new(queues));
-    let letters = DeadLetters::find(client(&queues).await, "florin", "webhook").await.unwrap();
+    let letters = DeadLetters::find(client(&queues).await, "florin", "webhook", records().await).await.unwrap();
     (queues, letters)
+}
+
+/// A little after everything that happens here.
+const NOW: fn() -> Timestamp = || build::START.plus_ms(3_600_000);
+
+async fn records() -> Records {
+    let dynamodb = Dynamo::start().await.client;
+    Records {
+        failures: Failures::new(dynamodb.clone(), "idempotency", "webhook", NOW),
+        audit: Audit::new(dynamodb, "audit"),
+        now: NOW,
+    }
+}
+
+/// Queues with these dead letters, what looks after them, and its records.
+async fn given_with_records(bodies: &[&str]) -> (Shared, DeadLetters, Records) {
+    let (queues, _) = given(bodies).await;
+    let records = records().await;
+    let letters = DeadLetters::find(client(&queues).await, "florin", "webhook", records.clone()).await.unwrap();
+    (queues, letters, records)
+}
+
+/// The whole audit, oldest first.
+async fn audited(records: &Records) -> Vec<AuditEntry> {
+    let mut entries = records.audit.before(OPERATIONS, NOW().plus_ms(1), 100).await.unwrap();
+    entries.reverse();
+    entries
+}
+
+fn failed(message_id: &str, reason: &str) -> Failed {
+    Failed { message_id: message_id.to_owned(), reason: reason.to_owned(), receives: 8 }
+}
+
+fn ended(key: &str) -> Event {
+    build::ended(&build::completed(&build::payment(&build::merchant("shop").id, key), 100))
 }
 
 async fn client(queues: &Shared) -> Client {
@@ -223,12 +268,32 @@ fn texts(bodies: &[String]) -> Vec<&str> {
     bodies.iter().map(String::as_str).collect()
 }
 
-async fn replay(letters: &DeadLetters, at_most: u32) -> (Replayed, End) {
-    letters.replay(at_most, None, |_| ()).await
+fn order(filter: &Filter, limit: u32) -> Order<'_> {
+    Order { filter, limit, per_second: None, actor: "ada@desk", run: "run" }
 }
 
-fn sent(count: u32) -> Replayed {
-    Replayed { sent: count, ..Replayed::default() }
+async fn replay(letters: &DeadLetters, at_most: u32) -> (Tally, End) {
+    letters.replay(&Order { run: &run(), ..order(&Filter::default(), at_most) }, |_| ()).await.unwrap()
+}
+
+/// No two runs have the same name.
+fn run() -> String {
+    static RUNS: AtomicU32 = AtomicU32::new(0);
+    RUNS.fetch_add(1, Ordering::SeqCst).to_string()
+}
+
+fn sent(count: u32) -> Tally {
+    Tally { done: count, ..Tally::default() }
+}
+
+async fn select(letters: &DeadLetters, at_most: u32) -> Result<Selection, DeadLettersError> {
+    letters.select(&Filter::default(), at_most).await
+}
+
+fn ids(seen: &[Seen]) -> Vec<&str> {
+    let mut ids: Vec<&str> = seen.iter().map(|seen| seen.letter.message_id()).collect();
+    ids.sort_unstable();
+    ids
 }
 
 #[tokio::test]
@@ -287,7 +352,10 @@ async fn a_rate_is_kept() {
     let (_queues, letters) = given(&texts(&bodies)).await;
     let started = Instant::now();
     let mut batches = Vec::new();
-    let (done, end) = letters.replay(1_000, Some(20), |done| batches.push((done.sent, started.elapsed()))).await;
+    let everything = Filter::default();
+    let order = Order { per_second: Some(20), ..order(&everything, 1_000) };
+    let work = letters.replay(&order, |tally| batches.push((tally.done, started.elapsed())));
+    let (done, end) = work.await.unwrap();
     assert_eq!((done, end), (sent(25), End::Empty));
     for (so_far, elapsed) in batches {
         // A batch may start early by itself, never by more.
@@ -300,7 +368,9 @@ async fn a_rate_is_kept() {
 async fn a_slow_rate_takes_single_messages() {
     let (queues, letters) = given(&["a", "b", "c"]).await;
     let started = Instant::now();
-    let (done, _) = letters.replay(2, Some(2), |_| ()).await;
+    let everything = Filter::default();
+    let order = Order { per_second: Some(2), ..order(&everything, 2) };
+    let (done, _) = letters.replay(&order, |_| ()).await.unwrap();
     assert_eq!(done, sent(2));
     assert!(started.elapsed() < Duration::from_secs(2), "nobody waits after the last message");
     let receives = queues.lock().unwrap().calls.iter().filter(|(call, _)| call == "ReceiveMessage").count();
@@ -343,7 +413,7 @@ async fn what_is_not_sent_is_not_deleted_and_shown_again() {
     let (queues, letters) = given(&texts(&bodies)).await;
     queues.lock().unwrap().send = Fault::Refused;
     queues.lock().unwrap().refusals = Some(4);
-    let done = Replayed { sent: 8, unsent: 4, ..Replayed::default() };
+    let done = Tally { done: 8, failed: 4, ..Tally::default() };
     assert_eq!(replay(&letters, 100).await, (done, End::Empty));
     assert_eq!(letters.depth().await.unwrap(), Depth { queued: 8, dead: 4, hidden: 0 });
     let mut all = queues.lock().unwrap().bodies(QUEUE);
@@ -357,7 +427,7 @@ async fn a_queue_that_refuses_everything_ends_the_run() {
     let (queues, letters) = given(&texts(&numbered(50))).await;
     queues.lock().unwrap().send = Fault::Refused;
     let (done, end) = replay(&letters, 100).await;
-    assert_eq!(done, Replayed { unsent: 10, ..Replayed::default() });
+    assert_eq!(done, Tally { failed: 10, ..Tally::default() });
     let End::Failing(reason) = end else { panic!("{end:?}") };
     assert!(reason.contains("SendMessage") && reason.contains("AccessDenied"), "{reason}");
     assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 50, hidden: 0 });
@@ -368,7 +438,7 @@ async fn a_queue_that_refuses_deletes_ends_the_run() {
     let (queues, letters) = given(&texts(&numbered(50))).await;
     queues.lock().unwrap().delete = Fault::Refused;
     let (done, end) = replay(&letters, 100).await;
-    assert_eq!(done, Replayed { sent: 10, undeleted: 10, ..Replayed::default() });
+    assert_eq!(done, Tally { done: 10, undeleted: 10, ..Tally::default() });
     assert!(matches!(end, End::Failing(reason) if reason.contains("DeleteMessage")));
     assert_eq!(queues.lock().unwrap().bodies(DEAD).len(), 50);
 }
@@ -377,7 +447,7 @@ async fn a_queue_that_refuses_deletes_ends_the_run() {
 async fn poison_that_comes_back_does_not_circle() {
     let (queues, letters) = given(&texts(&numbered(15))).await;
     queues.lock().unwrap().poison = true;
-    let done = Replayed { sent: 15, came_back: 15, ..Replayed::default() };
+    let done = Tally { done: 15, came_back: 15, ..Tally::default() };
     assert_eq!(replay(&letters, 1_000).await, (done, End::Empty));
     assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 15, hidden: 0 });
 }
@@ -387,11 +457,11 @@ async fn looking_leaves_everything_where_it_is() {
     let bodies = numbered(23);
     let (queues, letters) = given(&texts(&bodies)).await;
     for (at_most, seen) in [(0, 0), (1, 1), (12, 12), (100, 23)] {
-        let mut ids: Vec<String> =
-            letters.peek(at_most).await.unwrap().iter().map(|letter| letter.message_id().to_owned()).collect();
-        ids.sort();
+        let selection = select(&letters, at_most).await.unwrap();
+        let mut ids = ids(&selection.seen);
         ids.dedup();
         assert_eq!(ids.len(), seen, "each is shown once");
+        assert_eq!(selection.more, at_most < 23);
         assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 23, hidden: 0 });
     }
     assert_eq!(queues.lock().unwrap().bodies(DEAD), bodies);
@@ -399,11 +469,11 @@ async fn looking_leaves_everything_where_it_is() {
 
 #[tokio::test]
 async fn a_look_tells_events_from_poison() {
-    let event = build::ended(&build::completed(&build::payment(&build::merchant("shop").id, "1"), 100));
+    let event = ended("1");
     let (queues, letters) = given(&[&build::body(&event)]).await;
     let attributes = json!({"type": {"DataType": "String", "StringValue": "payment.completed"}});
     queues.lock().unwrap().put(DEAD, "{\"number\": \"4242 4242 4242 4242\"", attributes, Value::Null);
-    let seen = letters.peek(10).await.unwrap();
+    let seen: Vec<_> = select(&letters, 10).await.unwrap().seen.into_iter().map(|seen| seen.letter).collect();
     assert_eq!(seen[0].event().unwrap(), event);
     assert_eq!((seen[0].sent_at(), seen[0].receives()), (Some(build::START), Some(9)));
     assert!(seen[1].event().is_err());
@@ -416,7 +486,7 @@ async fn a_look_tells_events_from_poison() {
 async fn a_failing_look_shows_everything_again() {
     let (queues, letters) = given(&["a"]).await;
     queues.lock().unwrap().receive = Fault::Refused;
-    let error = letters.peek(10).await.unwrap_err();
+    let error = select(&letters, 10).await.unwrap_err();
     assert!(matches!(error, DeadLettersError::Call { call: "ReceiveMessage", .. }), "{error}");
     let (_, end) = replay(&letters, 10).await;
     assert!(matches!(end, End::Failing(reason) if reason.contains("ReceiveMessage")));
@@ -424,10 +494,13 @@ async fn a_failing_look_shows_everything_again() {
 
 #[tokio::test]
 async fn sqs_moves_by_itself_where_it_can() {
-    let (queues, letters) = given(&["a"]).await;
-    assert_eq!(letters.start_move(Some(5)).await, Ok(false), "this endpoint does not know the call");
+    let (queues, letters, records) = given_with_records(&["a"]).await;
+    let everything = Filter::default();
+    let order = Order { per_second: Some(5), ..order(&everything, 1_000) };
+    let selection = select(&letters, 10).await.unwrap();
+    assert_eq!(letters.start_move(&order, &selection).await, Ok(false), "this endpoint does not know the call");
     queues.lock().unwrap().moves = true;
-    assert_eq!(letters.start_move(Some(5)).await, Ok(true));
+    assert_eq!(letters.start_move(&Order { run: "other", ..order }, &selection).await, Ok(true));
     let start = queues.lock().unwrap().calls.last().unwrap().clone();
     assert_eq!(start.1["SourceArn"], "arn:aws:sqs:us-east-1:000000000000:florin-webhook-dead-letters");
     assert_eq!(start.1["DestinationArn"], "arn:aws:sqs:us-east-1:000000000000:florin-webhook");
@@ -435,11 +508,159 @@ async fn sqs_moves_by_itself_where_it_can() {
     let progress = letters.move_progress().await.unwrap().unwrap();
     assert!(progress.ended);
     assert_eq!((progress.moved, progress.failure.as_deref()), (7, Some("AccessDenied")));
+
+    let trail: Vec<String> = audited(&records).await.into_iter().map(|entry| entry.action).collect();
+    let (begin, end) = ("dead_letters.move.begin", "dead_letters.move.end");
+    assert_eq!(trail.iter().filter(|action| *action == begin).count(), 2);
+    assert_eq!(trail.iter().filter(|action| *action == end).count(), 2);
+    assert_eq!(trail.iter().filter(|action| *action == "dead_letters.move").count(), 1, "what SQS took is named");
 }
 
 #[tokio::test]
 async fn a_missing_queue_is_named() {
     let (queues, _) = given(&[]).await;
-    let error = DeadLetters::find(client(&queues).await, "other", "webhook").await.unwrap_err();
+    let error = DeadLetters::find(client(&queues).await, "other", "webhook", records().await).await.unwrap_err();
     assert_eq!(error, DeadLettersError::NoQueue("other-webhook".to_owned()));
+}
+
+#[tokio::test]
+async fn the_reason_of_the_last_failure_is_shown_beside_its_message() {
+    let (_, letters, records) = given_with_records(&["a", "b"]).await;
+    records.failures.put(&[failed("id-1", "the table is not available")]).await.unwrap();
+    let selection = select(&letters, 10).await.unwrap();
+    let reasons: Vec<&str> = selection.seen.iter().map(Seen::reason).collect();
+    assert_eq!(reasons, ["the table is not available", NO_REASON]);
+    let counts: Vec<_> = selection.counts().into_iter().collect();
+    let count = |reason: &str| (("without a type".to_owned(), reason.to_owned()), 1);
+    assert_eq!(counts, [count(NO_REASON), count("the table is not available")]);
+}
+
+#[tokio::test]
+async fn only_what_is_meant_is_touched() {
+    let bodies = [build::body(&ended("1")), build::body(&ended("2")), "poison".to_owned()];
+    let texts: Vec<&str> = bodies.iter().map(String::as_str).collect();
+    let all = Filter::default;
+    let text = |text: &str| text.to_owned();
+    for (filter, meant) in [
+        (Filter { types: [text("payment.completed")].into(), ..all() }, vec!["id-1", "id-2"]),
+        (Filter { types: [text("payment.failed")].into(), ..all() }, vec![]),
+        (Filter { types: [text("without a type")].into(), ..all() }, vec!["id-3"]),
+        (Filter { merchant: Some(build::merchant("shop").id.to_string()), ..all() }, vec!["id-1", "id-2"]),
+        (Filter { merchant: Some(build::merchant("other").id.to_string()), ..all() }, vec![]),
+        (Filter { error: Some(text("THROTTLED")), ..all() }, vec!["id-2"]),
+        (Filter { error: Some(text("no reason recorded")), ..all() }, vec!["id-1", "id-3"]),
+        (Filter { sent_before: Some(build::START.plus_ms(1)), ..all() }, vec!["id-1", "id-2", "id-3"]),
+        (Filter { sent_before: Some(build::START), ..all() }, vec![]),
+        (Filter { sent_after: Some(build::START), ..all() }, vec![]),
+        (Filter { sent_after: Some(build::START.plus_ms(-1)), ..all() }, vec!["id-1", "id-2", "id-3"]),
+        (Filter { messages: [text("id-3"), text("id-1")].into(), ..all() }, vec!["id-1", "id-3"]),
+        (Filter { messages: [text("id-1")].into(), error: Some(text("throttled")), ..all() }, vec![]),
+    ] {
+        let (_, letters, records) = given_with_records(&texts).await;
+        records.failures.put(&[failed("id-2", "the table was throttled")]).await.unwrap();
+        assert_eq!(ids(&letters.select(&filter, 10).await.unwrap().seen), meant, "{filter:?}");
+        let (done, end) = letters.replay(&order(&filter, 10), |_| ()).await.unwrap();
+        let count = u32::try_from(meant.len()).unwrap();
+        assert_eq!((done, end), (Tally { done: count, passed_over: 3 - count, ..Tally::default() }, End::Empty));
+        let depth = Depth { queued: u64::from(count), dead: u64::from(3 - count), hidden: 0 };
+        assert_eq!(letters.depth().await.unwrap(), depth, "the others are where they were: {filter:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_replay_leaves_a_trail_from_beginning_to_end() {
+    let (queues, letters, records) = given_with_records(&[&build::body(&ended("1")), "poison", "refused"]).await;
+    records.failures.put(&[failed("id-1", "the table was throttled")]).await.unwrap();
+    let only_two = Filter { messages: ["id-1".to_owned(), "id-2".to_owned()].into(), ..Filter::default() };
+    queues.lock().unwrap().delete = Fault::Refused;
+    letters.replay(&order(&only_two, 10), |_| ()).await.unwrap();
+
+    let trail = audited(&records).await;
+    let actions: Vec<&str> = trail.iter().map(|entry| entry.action.as_str()).collect();
+    let action = "dead_letters.replay";
+    assert_eq!(actions, ["dead_letters.replay.begin", action, action, "dead_letters.replay.end"]);
+    assert!(trail.iter().all(|entry| entry.actor == "ada@desk" && entry.at == NOW()));
+    assert!(trail.iter().all(|entry| entry.details["queue"] == "webhook" && entry.details["run"] == "run"));
+    assert_eq!(trail[0].details["filter"], "message: id-1 id-2");
+    let event = ended("1");
+    let message = &trail[1].details;
+    assert_eq!((message["event"].as_str(), message["subject"].as_str()), (event.id.as_str(), event.subject.as_str()));
+    assert_eq!(
+        (message["type"].as_str(), message["reason"].as_str()),
+        ("payment.completed", "the table was throttled")
+    );
+    assert!(message["outcome"].starts_with("sent, and still a dead letter"), "{}", message["outcome"]);
+    assert_eq!(trail[2].details["body"], "poison");
+    assert!(trail[3].details["outcome"].contains("2 done, 2 of them undeleted"), "{:?}", trail[3].details);
+}
+
+#[tokio::test]
+async fn nothing_happens_that_cannot_be_audited() {
+    let (queues, _) = given(&["a", "b"]).await;
+    let dynamodb = Dynamo::start().await.client;
+    let records = Records { audit: Audit::new(dynamodb, "missing"), ..records().await };
+    let letters = DeadLetters::find(client(&queues).await, "florin", "webhook", records).await.unwrap();
+    let everything = Filter::default();
+    let order = order(&everything, 10);
+    queues.lock().unwrap().moves = true;
+    for outcome in [
+        letters.replay(&order, |_| ()).await.map(|_| ()),
+        letters.discard(&order, |_| ()).await.map(|_| ()),
+        letters.start_move(&order, &Selection::default()).await.map(|_| ()),
+    ] {
+        assert!(matches!(outcome, Err(DeadLettersError::Audit(_))), "{outcome:?}");
+    }
+    let queues = queues.lock().unwrap();
+    assert_eq!((queues.bodies(DEAD).len(), queues.bodies(QUEUE).len()), (2, 0));
+    let touched = ["ReceiveMessage", "DeleteMessage", "SendMessage", "StartMessageMoveTask"];
+    assert!(queues.calls.iter().all(|(call, _)| !touched.contains(&call.as_str())));
+}
+
+#[tokio::test]
+async fn what_is_discarded_is_gone_but_for_the_audit() {
+    let (queues, letters, records) = given_with_records(&[&build::body(&ended("1")), "4242 4242 4242 4242", "c"]).await;
+    let everything = Filter::default();
+    let (done, end) = letters.discard(&order(&everything, 2), |_| ()).await.unwrap();
+    assert_eq!((done, end), (Tally { done: 2, ..Tally::default() }, End::Limit));
+    assert_eq!(queues.lock().unwrap().bodies(DEAD), ["c"]);
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 1, hidden: 0 }, "nothing was sent");
+
+    let trail = audited(&records).await;
+    assert_eq!(trail.len(), 4);
+    let event = ended("1");
+    let kept = |name: &str| trail[1].details[name].clone();
+    assert_eq!(
+        (kept("event"), kept("type"), kept("subject")),
+        (event.id.to_string(), "payment.completed".to_owned(), event.subject)
+    );
+    assert_eq!(trail[2].details["body"], "#### #### #### ####");
+    assert!(!format!("{trail:?}").contains("4242"));
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_deleted_is_not_said_to_be_discarded() {
+    let (queues, letters, records) = given_with_records(&["a"]).await;
+    queues.lock().unwrap().delete = Fault::Refused;
+    let everything = Filter::default();
+    let (done, end) = letters.discard(&order(&everything, 10), |_| ()).await.unwrap();
+    assert_eq!((done, end), (Tally { failed: 1, ..Tally::default() }, End::Empty));
+    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 1, hidden: 0 });
+    let trail = audited(&records).await;
+    let outcomes: Vec<&str> = trail.iter().skip(1).map(|entry| entry.details["outcome"].as_str()).collect();
+    assert_eq!(outcomes[0], "to be deleted");
+    assert!(outcomes[1].starts_with("still a dead letter: DeleteMessage failed"), "{outcomes:?}");
+}
+
+#[tokio::test]
+async fn a_crash_in_a_discard_leaves_what_it_meant_to_delete_in_the_audit() {
+    let (queues, letters, records) = given_with_records(&["a"]).await;
+    queues.lock().unwrap().delete = Fault::Hangs;
+    let everything = Filter::default();
+    let order = order(&everything, 10);
+    let crashed = tokio::time::timeout(Duration::from_millis(500), letters.discard(&order, |_| ())).await;
+    assert!(crashed.is_err(), "the delete hangs");
+    let trail = audited(&records).await;
+    assert_eq!(trail.len(), 2, "there is no end");
+    let of_the_message = &trail[1].details;
+    assert_eq!((of_the_message["message"].as_str(), of_the_message["outcome"].as_str()), ("id-#", "to be deleted"));
 }

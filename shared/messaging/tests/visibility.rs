@@ -142,6 +142,6 @@ async fn each_copy_that_is_not_certain_to_be_there_is_named() {
         assert_eq!(visibility.send_later((0..3).map(|_| later("b", 7)).collect()).await, sent);
     }
     let (visibility, asked) = sqs("200 OK", json!({})).await;
-    assert_eq!(visibility.send_later(vec![]).await, []);
+    assert!(visibility.send_later(vec![]).await.is_empty());
     assert_eq!(sizes(&asked), [0; 0]);
 }

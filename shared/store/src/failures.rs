@@ -7,7 +7,7 @@
 //! A record is written over by the next failure of the same message. SQS keeps a message's id when it makes it a dead
 //! letter, so that the reason is found beside it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use aws_sdk_dynamodb::{
     Client,
@@ -84,6 +84,14 @@ impl Failures {
         if left_out > 0 { Err(StoreError::Unavailable(format!("{left_out} writes were left out"))) } else { Ok(()) }
     }
 
+    /// The last failures of these messages, by message id, as far as they were recorded.
+    pub async fn last(&self, message_ids: &[&str]) -> Result<HashMap<String, LastFailure>, StoreError> {
+        let ids: HashSet<&str> = message_ids.iter().copied().collect();
+        let keys: Vec<Item> = ids.into_iter().map(|id| Item::from([("pk".to_owned(), text(key(id)))])).collect();
+        let items = batch_get(&self.client, &self.table, &keys).await?;
+        items.iter().map(last_failure).collect()
+    }
+
     fn item(&self, failed: &Failed, now: Timestamp) -> Item {
         Item::from([
             ("pk".to_owned(), text(key(&failed.message_id))),
@@ -94,20 +102,6 @@ impl Failures {
             ("ttl".to_owned(), number(now.seconds() + FAILURE_TTL_SECONDS)),
         ])
     }
-}
-
-/// The last failures of these messages, by message id, as far as they were recorded.
-pub async fn last_failures(
-    client: &Client,
-    table: &str,
-    message_ids: &[&str],
-) -> Result<HashMap<String, LastFailure>, StoreError> {
-    let mut ids = message_ids.to_vec();
-    ids.sort_unstable();
-    ids.dedup();
-    let keys: Vec<Item> = ids.into_iter().map(|id| Item::from([("pk".to_owned(), text(key(id)))])).collect();
-    let items = batch_get(client, table, &keys).await?;
-    items.iter().map(last_failure).collect()
 }
 
 fn last_failure(item: &Item) -> Result<(String, LastFailure), StoreError> {

@@ -4,7 +4,7 @@
 use florin_domain::time::Timestamp;
 use florin_store::{
     StoreError,
-    failures::{FAILURE_TTL_SECONDS, Failed, Failures, LastFailure, last_failures},
+    failures::{FAILURE_TTL_SECONDS, Failed, Failures, LastFailure},
 };
 use florin_testing::{build::START, dynamo::Dynamo};
 
@@ -24,7 +24,7 @@ async fn the_last_reason_of_each_message_is_kept_until_its_message_is_gone() {
     failures(&dynamo).put(&[failed("a", "first", 1), failed("b", "other", 3)]).await.unwrap();
     failures(&dynamo).put(&[failed("a", "second", 2)]).await.unwrap();
 
-    let found = last_failures(&dynamo.client, "idempotency", &["a", "b", "a", "unknown"]).await.unwrap();
+    let found = failures(&dynamo).last(&["a", "b", "a", "unknown"]).await.unwrap();
     let last = |reason: &str, receives| LastFailure {
         consumer: "webhook".to_owned(),
         reason: reason.to_owned(),
@@ -48,8 +48,8 @@ async fn a_batch_of_any_size_is_written_also_with_a_message_twice() {
     failures(&dynamo).put(&[]).await.unwrap();
     let ids: Vec<String> = (0..60).map(|n| n.to_string()).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
-    assert_eq!(last_failures(&dynamo.client, "idempotency", &ids).await.unwrap().len(), 60);
-    assert!(last_failures(&dynamo.client, "idempotency", &[]).await.unwrap().is_empty());
+    assert_eq!(failures(&dynamo).last(&ids).await.unwrap().len(), 60);
+    assert!(failures(&dynamo).last(&[]).await.unwrap().is_empty());
 }
 
 #[tokio::test]
