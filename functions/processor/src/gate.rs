@@ -26,10 +26,10 @@ const CLOCK_SKEW_SECONDS: i64 = 60;
 const ALREADY_REFUNDED: &str = "already_refunded";
 
 /// The gateway, and the breaker in front of it.
-pub(crate) struct Gate {
-    pub(crate) gateway: Arc<dyn Gateway>,
-    pub(crate) breaker: SharedBreaker,
-    pub(crate) clock: Clock,
+pub struct Gate {
+    gateway: Arc<dyn Gateway>,
+    breaker: SharedBreaker,
+    clock: Clock,
 }
 
 /// Leave to call the gateway in this turn.
@@ -45,6 +45,11 @@ pub(crate) struct Answer {
 }
 
 impl Gate {
+    /// The gateway behind this breaker.
+    pub fn new(gateway: Arc<dyn Gateway>, breaker: SharedBreaker, clock: Clock) -> Self {
+        Self { gateway, breaker, clock }
+    }
+
     /// Leave to call, or for how many milliseconds there is none.
     pub(crate) async fn enter(&self) -> Result<Result<Passage, i64>, StoreError> {
         let passage = |is_probe| Ok(Passage { is_probe, was_used: AtomicBool::new(false) });

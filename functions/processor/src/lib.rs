@@ -16,7 +16,6 @@ use florin_domain::{
     event::{Event, EventData, EventType},
     ids::MerchantId,
 };
-use florin_gateway::Gateway;
 use florin_messaging::{
     Delivered, Outcome, PublishError, Publisher, Queue,
     batch::{self, UnanswerableBatch},
@@ -24,12 +23,11 @@ use florin_messaging::{
 use florin_platform::{cache::Cache, clock::Clock};
 use florin_store::{
     StoreError,
-    breaker::SharedBreaker,
     merchants::Merchants,
     payments::{DUE_AFTER_MS, HANDOVER_MS, Payments},
 };
 
-use crate::gate::Gate;
+pub use crate::gate::Gate;
 
 /// For how long a merchant's state is believed, in milliseconds.
 pub const MERCHANT_AGE_MS_MAX: i64 = 30_000;
@@ -72,14 +70,12 @@ impl Processor {
     pub fn new(
         payments: Payments,
         merchants: Merchants,
-        gateway: Arc<dyn Gateway>,
-        breaker: SharedBreaker,
+        gate: Gate,
         publisher: Arc<dyn Publisher>,
         queue: Queue,
         clock: Clock,
     ) -> Self {
         let active_merchants = Cache::new(MERCHANT_AGE_MS_MAX, MERCHANTS_REMEMBERED_MAX);
-        let gate = Gate { gateway, breaker, clock: clock.clone() };
         Self { payments, merchants, gate, publisher, queue, clock, active_merchants }
     }
 

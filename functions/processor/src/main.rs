@@ -5,7 +5,7 @@ use std::sync::Arc;
 use florin_gateway::StripeGateway;
 use florin_messaging::{Queue, SnsPublisher, SqsVisibility};
 use florin_platform::{aws, clock::Clock, config, http, telemetry, time_left};
-use florin_processor::Processor;
+use florin_processor::{Gate, Processor};
 use florin_store::{breaker::SharedBreaker, failures::Failures, merchants::Merchants, payments::Payments};
 use lambda_runtime::{LambdaEvent, service_fn};
 
@@ -35,8 +35,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let processor = Processor::new(
         payments,
         merchants,
-        Arc::new(gateway),
-        breaker,
+        Gate::new(Arc::new(gateway), breaker, Clock::System),
         Arc::new(publisher),
         Queue::new(visibility, failures),
         Clock::System,

@@ -15,7 +15,7 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_platform::clock::Clock;
-use florin_processor::Processor;
+use florin_processor::{Gate, Processor};
 use florin_store::{
     breaker::SharedBreaker,
     merchants::Merchants,
@@ -60,8 +60,7 @@ impl World {
         Processor::new(
             self.payments.clone(),
             self.merchants.clone(),
-            self.gateway.clone(),
-            self.breaker(),
+            Gate::new(self.gateway.clone(), self.breaker(), self.clock.clone()),
             self.publisher.clone(),
             queue(&self.visibility, &self.failures),
             self.clock.clone(),

@@ -190,7 +190,11 @@ fn command_line() -> String {
 
 fn quoted(word: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:@=".contains(c);
-    if !word.is_empty() && word.chars().all(plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
+    if !word.is_empty() && word.chars().all(plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
 }
 
 fn user_at_host() -> String {
@@ -207,6 +211,9 @@ mod tests {
 
     #[test]
     fn a_command_is_shown_as_a_shell_takes_it() {
-        assert_eq!(["webhook", "10m", "", "two words", "it's"].map(quoted), ["webhook", "10m", "''", "'two words'", r"'it'\''s'"]);
+        assert_eq!(
+            ["webhook", "10m", "", "two words", "it's"].map(quoted),
+            ["webhook", "10m", "''", "'two words'", r"'it'\''s'"]
+        );
     }
 }

@@ -34,7 +34,6 @@ const STUCK_SEARCH_ITEMS_MAX: usize = 2_000;
 
 /// What stands in the due index.
 #[derive(Debug, Clone, PartialEq, Eq)]
-#[expect(clippy::large_enum_variant, reason = "a hundred of them live for a moment")]
 pub enum Due {
     /// A payment.
     Payment(Payment),

@@ -186,9 +186,11 @@ impl Payments {
 
     /// Everything about a payment that may change, and the condition under which it does.
     fn change(&self, from: &Payment, to: &Payment) -> Change {
-        let mut change = Change::default();
-        change.condition = "v = :from".to_owned();
-        change.values.push((":from".to_owned(), number(from.version)));
+        let mut change = Change {
+            condition: "v = :from".to_owned(),
+            values: vec![(":from".to_owned(), number(from.version))],
+            ..Change::default()
+        };
         if to.status == Status::Completed && from.status == Status::Processing && from.stuck.is_none() {
             change.condition.push_str(" AND attribute_not_exists(cr)");
         }
