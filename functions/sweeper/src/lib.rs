@@ -77,14 +77,21 @@ impl Sweeper {
         Self { payments, breaker, publisher, clock }
     }
 
-    /// One run over all shards.
+    /// One run over all shards. A shard that cannot be read keeps nobody from the others; the run then fails at its end.
     pub async fn run(&self) -> Result<Swept, StoreError> {
         let now = self.clock.now();
         let breaker = self.breaker.current(now).await?;
         let shards = (0..DUE_SHARDS).map(|shard| self.payments.due(shard, now, ITEMS_PER_SHARD_MAX));
-        let mut swept = Swept::default();
+        let (mut swept, mut unread) = (Swept::default(), None);
         for due in futures::future::join_all(shards).await {
-            let due = due?;
+            let due = match due {
+                Ok(due) => due,
+                Err(error) => {
+                    tracing::error!(%error, "a shard of the due index could not be read");
+                    unread = Some(error);
+                    continue;
+                }
+            };
             let cares = futures::future::join_all(due.iter().map(|due| self.look_after(due, &breaker, now))).await;
             for (due, care) in due.iter().zip(cares) {
                 match care {
@@ -110,7 +117,7 @@ impl Sweeper {
             gateway = breaker.state.as_str(),
             "swept"
         );
-        Ok(swept)
+        unread.map_or(Ok(swept), Err)
     }
 
     /// Does what is to be done, and says when it is to be looked at again. First the publish, then the new moment: a
@@ -154,11 +161,9 @@ impl Sweeper {
                 Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS))))
             }
             Turn::Wait { wait_ms } if wait_ms > HANDOVER_MS + DUE_AFTER_MS => Ok(Care::UnderWay(due_at(payment, now))),
+            Turn::Run(_) | Turn::Withdraw if !breaker.is_closed() => Ok(Care::Left),
             // A scheduled payment whose moment is near: the processor hands the rest of the wait to SQS.
             Turn::Run(_) | Turn::Withdraw | Turn::Wait { .. } => {
-                if !breaker.is_closed() && payment.status != Status::Scheduled {
-                    return Ok(Care::Left);
-                }
                 if payment.journal.last().is_some_and(|entry| entry.step == Step::Resume) {
                     self.publisher.publish(&Event::resumed(payment, &correlation)).await?;
                 }

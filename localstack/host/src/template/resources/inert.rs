@@ -42,6 +42,11 @@ const LOG_GROUP: Known = Known {
     ],
 };
 
+const METRIC_FILTER: Known = Known {
+    required: &["FilterPattern", "LogGroupName", "MetricTransformations"],
+    optional: &["ApplyOnTransformedLogs", "EmitSystemFieldDimensions", "FieldSelectionCriteria", "FilterName"],
+};
+
 const ALARM: Known = Known {
     required: &["ComparisonOperator", "EvaluationPeriods"],
     optional: &[
@@ -90,6 +95,7 @@ impl Builder<'_, '_> {
             Type::Role => ROLE,
             Type::Policy => POLICY,
             Type::LogGroup => LOG_GROUP,
+            Type::MetricFilter => METRIC_FILTER,
             Type::Alarm => ALARM,
             Type::Dashboard => DASHBOARD,
             Type::QueuePolicy => QUEUE_POLICY,

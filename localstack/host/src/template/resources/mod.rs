@@ -41,6 +41,7 @@ pub(super) enum Type {
     Role,
     Policy,
     LogGroup,
+    MetricFilter,
     Alarm,
     Dashboard,
     QueuePolicy,
@@ -49,7 +50,7 @@ pub(super) enum Type {
 }
 
 /// Every type by its name, in the order in which resources are read: whoever names another kind comes after it.
-const TYPES: [(&str, Type); 21] = [
+const TYPES: [(&str, Type); 22] = [
     ("AWS::SecretsManager::Secret", Type::Secret),
     ("AWS::SQS::Queue", Type::Queue),
     ("AWS::SNS::Topic", Type::Topic),
@@ -66,6 +67,7 @@ const TYPES: [(&str, Type); 21] = [
     ("AWS::IAM::Role", Type::Role),
     ("AWS::IAM::Policy", Type::Policy),
     ("AWS::Logs::LogGroup", Type::LogGroup),
+    ("AWS::Logs::MetricFilter", Type::MetricFilter),
     ("AWS::CloudWatch::Alarm", Type::Alarm),
     ("AWS::CloudWatch::Dashboard", Type::Dashboard),
     ("AWS::SQS::QueuePolicy", Type::QueuePolicy),
@@ -111,6 +113,7 @@ impl Type {
             Self::Role => Some("RoleName"),
             Self::Policy => Some("PolicyName"),
             Self::LogGroup => Some("LogGroupName"),
+            Self::MetricFilter => Some("FilterName"),
             Self::Alarm => Some("AlarmName"),
             Self::Dashboard => Some("DashboardName"),
             _ => None,
