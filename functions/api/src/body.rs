@@ -1,8 +1,18 @@
 //! Reading a JSON body field by field, so that every wrong field gets its own code and pointer, and unknown ones are
 //! refused.
 
-use axum::{body::Body, http::HeaderMap, http::header};
-use florin_domain::field::FieldError;
+use std::collections::BTreeMap;
+
+use axum::{
+    body::{Body, Bytes},
+    http::{HeaderMap, header},
+};
+use florin_domain::{
+    card::contains_card_number,
+    field::FieldError,
+    money::AMOUNT_MAX_MINOR_UNITS,
+    payment::{METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX},
+};
 use serde_json::{Map, Value};
 
 use crate::problem::Problem;
@@ -13,6 +23,7 @@ pub const BODY_BYTES_MAX: usize = 64 * 1024;
 const UNKNOWN_FIELDS_NAMED_MAX: usize = 10;
 /// Characters of an unknown field's name that are repeated to the client.
 pub(crate) const FIELD_NAME_CHARACTERS_MAX: usize = 60;
+const CARD_NUMBER_IN_TEXT: &str = "This looks like a card number, which Florin refuses to store.";
 
 /// Refuses every `Content-Type` but `application/json` (with or without parameters).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
@@ -23,15 +34,32 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// Reads the whole body as one JSON object.
 pub(crate) async fn object(body: Body, headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
+    parse(&bytes(body, headers).await?)
+}
+
+/// Reads the whole body as one JSON object; a request without a body is as good as one with an empty object.
+pub(crate) async fn object_if_any(body: Body, headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
+    let bytes = bytes(body, headers).await;
+    if bytes.as_ref().is_ok_and(Bytes::is_empty) {
+        return Ok(Map::new());
+    }
+    check_content_type(headers)?;
+    parse(&bytes?)
+}
+
+async fn bytes(body: Body, headers: &HeaderMap) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         return Err(Problem::BodyTooLarge);
     }
-    let bytes = axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
+    axum::body::to_bytes(body, BODY_BYTES_MAX).await.map_err(|error| {
         // axum says what its limit did only in the error's text.
         if error.to_string().contains("length limit") { Problem::BodyTooLarge } else { Problem::BodyUnreadable }
-    })?;
-    match serde_json::from_slice(&bytes) {
+    })
+}
+
+fn parse(bytes: &[u8]) -> Result<Map<String, Value>, Problem> {
+    match serde_json::from_slice(bytes) {
         Ok(Value::Object(object)) => Ok(object),
         Ok(_) => Err(Problem::JsonInvalid("The body is a JSON object.".to_owned())),
         // The message of serde_json may repeat a value, so only the place is told.
@@ -87,6 +115,92 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// A whole number of minor units.
+    pub(crate) fn amount(&mut self, value: &Value) -> Option<i64> {
+        if !value.is_i64() && !value.is_u64() {
+            self.wrong("amount", "amount_invalid", "The amount is a whole number of minor units.");
+            return None;
+        }
+        let amount = value.as_i64().filter(|amount| (1..=AMOUNT_MAX_MINOR_UNITS).contains(amount));
+        if amount.is_none() {
+            let detail = format!("The amount is between 1 and {AMOUNT_MAX_MINOR_UNITS} minor units.");
+            self.wrong("amount", "amount_out_of_range", detail);
+        }
+        amount
+    }
+
+    /// A text for people that may be left out.
+    pub(crate) fn text(
+        &mut self,
+        name: &str,
+        characters_max: usize,
+        invalid: &'static str,
+        too_long: &'static str,
+    ) -> Option<String> {
+        let Value::String(text) = self.take(name)? else {
+            self.wrong(name, invalid, format!("The field {name} is a string."));
+            return None;
+        };
+        if text.chars().count() > characters_max {
+            self.wrong(name, too_long, format!("The field {name} has at most {characters_max} characters."));
+        } else if contains_card_number(&text) {
+            self.card_number_in_text(name);
+        }
+        Some(text)
+    }
+
+    pub(crate) fn card_number_in_text(&mut self, name: &str) {
+        self.wrong(name, "card_number_in_text", CARD_NUMBER_IN_TEXT);
+    }
+
+    /// The metadata of a payment or refund.
+    pub(crate) fn metadata(&mut self) -> BTreeMap<String, String> {
+        let entries = match self.take("metadata") {
+            None => return BTreeMap::new(),
+            Some(Value::Object(entries)) if entries.len() <= METADATA_ENTRIES_MAX => entries,
+            Some(Value::Object(_)) => {
+                let detail = format!("The metadata has at most {METADATA_ENTRIES_MAX} entries.");
+                self.wrong("metadata", "metadata_too_many_entries", detail);
+                return BTreeMap::new();
+            }
+            Some(_) => {
+                self.wrong("metadata", "metadata_invalid", "The metadata is an object of strings.");
+                return BTreeMap::new();
+            }
+        };
+        let read =
+            entries.into_iter().filter_map(|(name, value)| Some((name.clone(), self.metadata_value(&name, value)?)));
+        read.collect()
+    }
+
+    fn metadata_value(&mut self, name: &str, value: Value) -> Option<String> {
+        if !(1..=METADATA_KEY_CHARACTERS_MAX).contains(&name.chars().count()) || contains_card_number(name) {
+            let detail = format!("A key of the metadata has 1 to {METADATA_KEY_CHARACTERS_MAX} characters.");
+            self.wrong("metadata", "metadata_key_invalid", detail);
+            return None;
+        }
+        let (code, detail) = match value {
+            Value::String(text) if text.chars().count() > METADATA_VALUE_CHARACTERS_MAX => {
+                let detail = format!("A value of the metadata has at most {METADATA_VALUE_CHARACTERS_MAX} characters.");
+                ("metadata_value_too_long", detail)
+            }
+            Value::String(text) if contains_card_number(&text) => {
+                ("card_number_in_text", CARD_NUMBER_IN_TEXT.to_owned())
+            }
+            Value::String(text) => return Some(text),
+            _ => ("metadata_value_invalid", "A value of the metadata is a string.".to_owned()),
+        };
+        let pointer = Fields::new(Map::new(), self.pointer_to("metadata")).pointer_to(name);
+        self.errors.push(FieldError::new(pointer, code, detail));
+        None
+    }
+
+    /// Refuses the request if any field is wrong or unknown.
+    pub(crate) fn check(self) -> Result<(), Problem> {
+        let errors = self.finish();
+        if errors.is_empty() { Ok(()) } else { Err(Problem::Fields(errors)) }
     }
 
     /// Every error, those of unknown fields last.

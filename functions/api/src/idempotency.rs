@@ -1,12 +1,19 @@
 //! The header `Idempotency-Key` (draft-ietf-httpapi-idempotency-key-header), quoted as the draft has it or bare as most
 //! clients send it.
 
-use axum::http::HeaderMap;
+use axum::{
+    Json,
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
 
 use crate::problem::Problem;
 
 /// Longest key, in characters, without the quotes.
 pub const IDEMPOTENCY_KEY_CHARACTERS_MAX: usize = 255;
+
+const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 
 /// The request's key.
 pub(crate) fn key(headers: &HeaderMap) -> Result<&str, Problem> {
@@ -19,6 +26,21 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<&str, Problem> {
     let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
     let fits = (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if fits { Ok(key) } else { Err(Problem::IdempotencyKeyInvalid) }
+}
+
+/// The answer to a request that created what can be read at `location`.
+pub(crate) fn created(location: &str, view: &impl Serialize) -> Response {
+    let mut response = (StatusCode::CREATED, Json(view)).into_response();
+    if let Ok(location) = HeaderValue::try_from(location) {
+        response.headers_mut().insert(header::LOCATION, location);
+    }
+    response
+}
+
+/// The same answer, to a request that was answered before.
+pub(crate) fn replayed(mut response: Response) -> Response {
+    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
+    response
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! One file per route. What a request may get wrong, and in which order it is told, stands in `problem`.
 
 mod analytics;
+mod announce;
 mod auth;
 mod body;
 mod context;
@@ -11,10 +12,14 @@ mod idempotency;
 mod payments;
 pub mod problem;
 mod query;
+mod refunds;
 
 use std::sync::Arc;
 
-use axum::{Router, middleware, routing::get};
+use axum::{
+    Router, middleware,
+    routing::{get, post},
+};
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
@@ -63,6 +68,12 @@ pub fn router(dependencies: Dependencies) -> Router {
         .route("/v1/payments", get(payments::list::list).post(payments::create::create))
         .route("/v1/payments/{id}", get(payments::get::get))
         .route("/v1/payments/{id}/timeline", get(payments::timeline::timeline))
+        .route("/v1/payments/{id}/cancel", post(payments::command::cancel))
+        .route("/v1/payments/{id}/hold", post(payments::command::hold))
+        .route("/v1/payments/{id}/resume", post(payments::command::resume))
+        .route("/v1/payments/{id}/refunds", get(refunds::list::of_payment).post(refunds::create::create))
+        .route("/v1/refunds", get(refunds::list::list))
+        .route("/v1/refunds/{id}", get(refunds::get::get))
         .route("/v1/analytics/payments", get(analytics::payments))
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -7,10 +7,11 @@
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
-//! 6. an `Idempotency-Key` that stands for another request (422)
-//! 7. the gateway's view of the card (402), the gateway's absence (503)
-//! 8. absence (404)
-//! 9. ourselves (500, 503)
+//! 6. absence (404)
+//! 7. an `Idempotency-Key` that stands for another request (422)
+//! 8. the state of what the request is about (409), the amount that is left to refund (422)
+//! 9. the gateway's view of the card (402), the gateway's absence (503)
+//! 10. ourselves (500, 503)
 
 use axum::{
     Json,
@@ -69,6 +70,20 @@ pub enum Problem {
     GatewayUnavailable,
     /// The merchant has no such payment.
     PaymentNotFound,
+    /// The merchant has no such refund.
+    RefundNotFound,
+    /// The state of what the request is about does not allow it.
+    Conflict {
+        /// Which rule.
+        code: &'static str,
+        /// In which state it is.
+        detail: String,
+    },
+    /// More is to be refunded than is left.
+    RefundTooLarge {
+        /// What is left, in minor units.
+        left: i64,
+    },
     /// A table or topic cannot be reached.
     Unavailable(String),
     /// A bug or a misconfiguration; what it is stands in the log.
@@ -194,6 +209,15 @@ impl Problem {
             ),
             Self::PaymentNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "payment_not_found", "There is no such payment.")
+            }
+            Self::RefundNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "refund_not_found", "There is no such refund.")
+            }
+            Self::Conflict { code, detail } => described(StatusCode::CONFLICT, "Conflict", code, &detail),
+            Self::RefundTooLarge { left } => {
+                let detail = format!("Of the payment {left} minor units are left to refund.");
+                let errors = vec![FieldError::new("/amount", "refund_amount_too_large", detail)];
+                with_fields(StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable content", errors)
             }
             Self::Unavailable(internal) => {
                 tracing::error!(error = internal, "unavailable");

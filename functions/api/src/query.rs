@@ -2,15 +2,19 @@
 
 use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
-use axum::http::Uri;
+use axum::{Json, http::Uri};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use florin_domain::{field::FieldError, money::Currency, time::Timestamp};
-use florin_store::payments::Place;
+use florin_store::payments::{Listed, Listing, PAGE_ITEMS_MAX, Page, Place};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use crate::{body::FIELD_NAME_CHARACTERS_MAX, problem::Problem};
 
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
+/// Items on a page, unless asked otherwise.
+const LIMIT_DEFAULT: usize = 20;
 /// The version that a cursor begins with: an old one is refused, not misread.
 const CURSOR_VERSION: &str = "1";
 
@@ -64,6 +68,14 @@ impl Parameters {
         self.take(name, code, "A date and time of RFC 3339, such as 2026-11-21T09:00:00Z.", Timestamp::parse)
     }
 
+    /// How many are asked for.
+    pub(crate) fn limit(&mut self) -> usize {
+        let limit = self.take("limit", "limit_out_of_range", "A whole number from 1 to 100.", |text| {
+            text.parse::<usize>().ok().filter(|limit| (1..=PAGE_ITEMS_MAX).contains(limit))
+        });
+        limit.unwrap_or(LIMIT_DEFAULT)
+    }
+
     pub(crate) fn currency(&mut self) -> Option<Currency> {
         self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
     }
@@ -78,13 +90,43 @@ impl Parameters {
     }
 }
 
+/// What every list of payments or refunds may be asked for; `status` reads the name of a status.
+pub(crate) fn listing<T: Listed>(
+    uri: &Uri,
+    status_rule: &str,
+    status: impl FnOnce(&str) -> Option<T::Status>,
+) -> Result<Listing<T>, Problem> {
+    let mut parameters = Parameters::read(uri);
+    let limit = parameters.limit();
+    let after = parameters.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor);
+    let status = parameters.take("status", "status_invalid", status_rule, status);
+    let currency = parameters.currency();
+    let created_from = parameters.moment("created_from", "created_from_invalid").unwrap_or(Timestamp::MIN);
+    let created_to = parameters.moment("created_to", "created_to_invalid").unwrap_or(Timestamp::MAX);
+    if created_from > created_to {
+        parameters.wrong("created_from", "range_invalid", "created_from is not after created_to.");
+    }
+    parameters.finish()?;
+    Ok(Listing { limit, after, status, currency, created_from, created_to })
+}
+
+/// A page of a list, as clients see it.
+pub(crate) fn page<T: Listed, V: Serialize>(page: &Page<T>, view: impl Fn(&T) -> V) -> Json<Value> {
+    Json(json!({
+        "object": "list",
+        "data": page.items.iter().map(view).collect::<Vec<_>>(),
+        "has_more": page.next.is_some(),
+        "next_cursor": page.next.as_ref().map(encode_cursor),
+    }))
+}
+
 /// A place in a list, as clients see it: opaque.
-pub(crate) fn encode_cursor<I: Display>(place: &Place<I>) -> String {
+fn encode_cursor<I: Display>(place: &Place<I>) -> String {
     URL_SAFE_NO_PAD.encode(format!("{CURSOR_VERSION}.{}.{}", place.created_at.ms(), place.id))
 }
 
 /// Reads what `encode_cursor` wrote.
-pub(crate) fn decode_cursor<I: FromStr>(text: &str) -> Option<Place<I>> {
+fn decode_cursor<I: FromStr>(text: &str) -> Option<Place<I>> {
     let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
     let mut parts = text.split('.');
     let (version, ms, id) = (parts.next()?, parts.next()?, parts.next()?);

@@ -75,9 +75,11 @@ async fn every_wrong_field_has_its_code_and_pointer() {
         ("/webhook_url", json!("https://169.254.169.254/"), "/webhook_url", "url_address_forbidden"),
         ("/webhook_url", json!("https://[::ffff:10.0.0.1]/"), "/webhook_url", "url_address_forbidden"),
         ("/webhook_url", json!(format!("https://shop.example/{}", "x".repeat(2_000))), "/webhook_url", "url_too_long"),
-        ("/delay_seconds", json!(1), "/delay_seconds", "delay_out_of_range"),
+        ("/delay_seconds", json!(-1), "/delay_seconds", "delay_out_of_range"),
+        ("/delay_seconds", json!(366 * 86_400 + 1), "/delay_seconds", "delay_out_of_range"),
+        ("/delay_seconds", json!(1.5), "/delay_seconds", "delay_out_of_range"),
         ("/delay_seconds", json!("0"), "/delay_seconds", "delay_out_of_range"),
-        ("/process_at", json!("2027-01-01T00:00:00Z"), "/process_at", "process_at_out_of_range"),
+        ("/process_at", json!("2027-01-01T00:00:00Z"), "/process_at", "process_at_with_delay"),
         ("/colour", json!("blue"), "/colour", "field_unknown"),
     ] {
         let answer = world.post("k", &body_with(pointer, value.clone()), 422).await;

@@ -2,39 +2,30 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Json,
-    body::Body,
-    extract::State,
-    http::{HeaderMap, HeaderName, HeaderValue, StatusCode},
-    response::{IntoResponse, Response},
-};
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
     card::{Card, CardInput, contains_card_number},
-    event::Event,
     field::FieldError,
-    money::{AMOUNT_MAX_MINOR_UNITS, Currency, Money},
+    money::{Currency, Money},
     payment::{
-        CardSource, DESCRIPTION_CHARACTERS_MAX, METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX,
-        METADATA_VALUE_CHARACTERS_MAX, NewPayment, Payment, Status, WEBHOOK_URL_CHARACTERS_MAX, When,
+        CardSource, DELAY_SECONDS_MAX, DESCRIPTION_CHARACTERS_MAX, NewPayment, Payment, WEBHOOK_URL_CHARACTERS_MAX,
+        When,
     },
+    time::Timestamp,
 };
 use florin_gateway::CardToken;
 use florin_store::payments::Written;
 use serde_json::{Map, Value};
 
 use crate::{
-    Api,
+    Api, announce,
     auth::Caller,
     body::{self, Fields},
     context, idempotency,
     problem::Problem,
 };
 
-const IDEMPOTENT_REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
-/// Payments cannot be scheduled yet: they are processed at once.
-const DELAY_SECONDS_MAX: i64 = 0;
-const CARD_NUMBER_IN_TEXT: &str = "This looks like a card number, which Florin refuses to store.";
+const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 
 /// What is asked for, checked as far as it can be without the gateway.
 struct Request {
@@ -43,6 +34,7 @@ struct Request {
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     webhook_url: Option<String>,
+    when: When,
 }
 
 impl Request {
@@ -60,7 +52,7 @@ impl Request {
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
-            when: When::Now,
+            when: self.when,
         }
     }
 }
@@ -74,10 +66,16 @@ pub(crate) async fn create(
     body::check_content_type(&headers)?;
     let key = idempotency::key(&headers)?;
     let object = body::object(body, &headers).await?;
-    let request = read(&api, object).map_err(Problem::Fields)?;
-
     let deps = &api.dependencies;
+    let request = read(&api, object, deps.clock.now()).map_err(Problem::Fields)?;
+
     let id = Payment::id_for(&caller.merchant_id, key);
+    if !request.when.is_in_range(deps.clock.now()) {
+        // What was asked for in time is answered as the first time, even now that its moment has passed.
+        let past = || Problem::Fields(vec![process_at_out_of_range()]);
+        let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or_else(past)?;
+        return replay(&api, &existing, &request, &headers).await;
+    }
     let correlation = context::correlation(&headers, id.as_str());
     // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the payment to
     // the card of the first try, even if that try came to nothing.
@@ -95,7 +93,7 @@ pub(crate) async fn create(
     match deps.payments.create(&payment).await? {
         Written::Lost(existing) => replay(&api, &existing, &request, &headers).await,
         Written::Done(payment) => {
-            publish(&api, &Event::initiated(&payment, &correlation)).await;
+            announce::initiated(&api, &payment, &correlation).await;
             Ok(created(&payment))
         }
     }
@@ -106,66 +104,36 @@ async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &Head
     if let Some(pointer) = existing.differs_from(&request.with_token("")) {
         return Err(Problem::IdempotencyKeyReused(pointer));
     }
-    if existing.status == Status::Pending {
-        let correlation = context::correlation(headers, existing.id.as_str());
-        publish(api, &Event::initiated(existing, &correlation)).await;
-    }
-    let mut response = created(&existing.as_created());
-    response.headers_mut().insert(IDEMPOTENT_REPLAYED, HeaderValue::from_static("true"));
-    Ok(response)
-}
-
-/// The payment is stored, so it is accepted; should the event be lost, the sweeper finds the payment in the due index.
-async fn publish(api: &Api, event: &Event) {
-    if let Err(error) = api.dependencies.publisher.publish(event).await {
-        tracing::error!(payment_id = event.subject, %error, "payment.initiated is left to the sweeper");
-    }
+    let correlation = context::correlation(headers, existing.id.as_str());
+    announce::initiated(api, existing, &correlation).await;
+    Ok(idempotency::replayed(created(&existing.as_created())))
 }
 
 fn created(payment: &Payment) -> Response {
-    let location = HeaderValue::try_from(format!("/v1/payments/{}", payment.id));
-    let mut response = (StatusCode::CREATED, Json(payment.view())).into_response();
-    if let Ok(location) = location {
-        response.headers_mut().insert(axum::http::header::LOCATION, location);
-    }
-    response
+    idempotency::created(&format!("/v1/payments/{}", payment.id), &payment.view())
 }
 
 /// Reads the fields, in the order in which errors take precedence.
-fn read(api: &Api, object: Map<String, Value>) -> Result<Request, Vec<FieldError>> {
+fn read(api: &Api, object: Map<String, Value>, now: Timestamp) -> Result<Request, Vec<FieldError>> {
     let mut fields = Fields::new(object, "");
-    let amount = amount(&mut fields);
+    let amount = match fields.required("amount", "amount_missing") {
+        Some(value) => fields.amount(&value),
+        None => None,
+    };
     let currency = currency(&mut fields);
     let card = source(api, &mut fields);
-    let description = description(&mut fields);
-    let metadata = metadata(&mut fields);
+    let description =
+        fields.text("description", DESCRIPTION_CHARACTERS_MAX, "description_invalid", "description_too_long");
+    let metadata = fields.metadata();
     let webhook_url = webhook_url(api, &mut fields);
-    delay(&mut fields);
+    let when = when(&mut fields, now);
     let errors = fields.finish();
     match (amount, currency, card) {
         (Some(amount), Some(currency), Some(card)) if errors.is_empty() => {
-            Ok(Request { money: Money::new(amount, currency), card, description, metadata, webhook_url })
+            Ok(Request { money: Money::new(amount, currency), card, description, metadata, webhook_url, when })
         }
         _ => Err(errors),
     }
-}
-
-fn amount(fields: &mut Fields) -> Option<i64> {
-    let value = fields.required("amount", "amount_missing")?;
-    let Value::Number(number) = value else {
-        fields.wrong("amount", "amount_invalid", "The amount is a whole number of minor units.");
-        return None;
-    };
-    if !number.is_i64() && !number.is_u64() {
-        fields.wrong("amount", "amount_invalid", "The amount is a whole number of minor units.");
-        return None;
-    }
-    let amount = number.as_i64().filter(|amount| (1..=AMOUNT_MAX_MINOR_UNITS).contains(amount));
-    if amount.is_none() {
-        let detail = format!("The amount is between 1 and {AMOUNT_MAX_MINOR_UNITS} minor units.");
-        fields.wrong("amount", "amount_out_of_range", detail);
-    }
-    amount
 }
 
 fn currency(fields: &mut Fields) -> Option<Currency> {
@@ -206,71 +174,6 @@ fn source(api: &Api, fields: &mut Fields) -> Option<Card> {
     kind.and(card)
 }
 
-fn description(fields: &mut Fields) -> Option<String> {
-    let description = match fields.take("description")? {
-        Value::String(text) => text,
-        _ => {
-            fields.wrong("description", "description_invalid", "The description is a string.");
-            return None;
-        }
-    };
-    if description.chars().count() > DESCRIPTION_CHARACTERS_MAX {
-        let detail = format!("The description has at most {DESCRIPTION_CHARACTERS_MAX} characters.");
-        fields.wrong("description", "description_too_long", detail);
-    } else if contains_card_number(&description) {
-        card_number_in_text(fields, "description");
-    }
-    Some(description)
-}
-
-fn card_number_in_text(fields: &mut Fields, name: &str) {
-    fields.wrong(name, "card_number_in_text", CARD_NUMBER_IN_TEXT);
-}
-
-fn metadata(fields: &mut Fields) -> BTreeMap<String, String> {
-    let mut metadata = BTreeMap::new();
-    let entries = match fields.take("metadata") {
-        None => return metadata,
-        Some(Value::Object(entries)) => entries,
-        Some(_) => {
-            fields.wrong("metadata", "metadata_invalid", "The metadata is an object of strings.");
-            return metadata;
-        }
-    };
-    if entries.len() > METADATA_ENTRIES_MAX {
-        let detail = format!("The metadata has at most {METADATA_ENTRIES_MAX} entries.");
-        fields.wrong("metadata", "metadata_too_many_entries", detail);
-        return metadata;
-    }
-    for (name, value) in entries {
-        if !(1..=METADATA_KEY_CHARACTERS_MAX).contains(&name.chars().count()) || contains_card_number(&name) {
-            let detail = format!("A key of the metadata has 1 to {METADATA_KEY_CHARACTERS_MAX} characters.");
-            fields.wrong("metadata", "metadata_key_invalid", detail);
-            continue;
-        }
-        let pointer = Fields::new(Map::new(), "/metadata").pointer_to(&name);
-        let error = match &value {
-            Value::String(text) if text.chars().count() > METADATA_VALUE_CHARACTERS_MAX => {
-                let detail = format!("A value of the metadata has at most {METADATA_VALUE_CHARACTERS_MAX} characters.");
-                Some(("metadata_value_too_long", detail))
-            }
-            Value::String(text) if contains_card_number(text) => {
-                Some(("card_number_in_text", CARD_NUMBER_IN_TEXT.to_owned()))
-            }
-            Value::String(_) => None,
-            _ => Some(("metadata_value_invalid", "A value of the metadata is a string.".to_owned())),
-        };
-        match (error, value) {
-            (Some((code, detail)), _) => fields.errors.push(FieldError::new(pointer, code, detail)),
-            (None, Value::String(text)) => {
-                metadata.insert(name, text);
-            }
-            (None, _) => {}
-        }
-    }
-    metadata
-}
-
 fn webhook_url(api: &Api, fields: &mut Fields) -> Option<String> {
     let url = match fields.take("webhook_url")? {
         Value::String(url) => url,
@@ -285,19 +188,45 @@ fn webhook_url(api: &Api, fields: &mut Fields) -> Option<String> {
     } else if let Err(forbidden) = api.dependencies.guard.check(&url) {
         fields.wrong("webhook_url", forbidden.code(), forbidden.to_string());
     } else if contains_card_number(&url) {
-        card_number_in_text(fields, "webhook_url");
+        fields.card_number_in_text("webhook_url");
     }
     Some(url)
 }
 
-fn delay(fields: &mut Fields) {
-    if let Some(delay) = fields.take("delay_seconds")
-        && delay.as_i64().is_none_or(|delay| !(0..=DELAY_SECONDS_MAX).contains(&delay))
-    {
-        let detail = "Payments are processed at once: the delay is 0 seconds.";
-        fields.wrong("delay_seconds", "delay_out_of_range", detail);
+/// When it is to be processed. That `process_at` has passed is not judged here, because a replay may come late.
+fn when(fields: &mut Fields, now: Timestamp) -> When {
+    let delay = fields.take("delay_seconds").map(|delay| {
+        let after = delay.as_i64().map(When::After).filter(|after| after.is_in_range(now));
+        after.unwrap_or_else(|| {
+            let detail = format!("The delay is a whole number of seconds from 0 to {DELAY_SECONDS_MAX}.");
+            fields.wrong("delay_seconds", "delay_out_of_range", detail);
+            When::Now
+        })
+    });
+    let moment = match fields.take("process_at") {
+        None => return delay.unwrap_or_default(),
+        Some(_) if delay.is_some() => {
+            fields.wrong("process_at", "process_at_with_delay", "Send delay_seconds or process_at, not both.");
+            return When::Now;
+        }
+        Some(value) => value.as_str().and_then(Timestamp::parse),
+    };
+    match moment {
+        None => {
+            let detail = "A date and time of RFC 3339, such as 2026-11-21T09:00:00Z.";
+            fields.wrong("process_at", "process_at_invalid", detail);
+            When::Now
+        }
+        Some(moment) if moment > now && !When::At(moment).is_in_range(now) => {
+            fields.errors.push(process_at_out_of_range());
+            When::Now
+        }
+        Some(moment) => When::At(moment),
     }
-    if fields.take("process_at").is_some() {
-        fields.wrong("process_at", "process_at_out_of_range", "Payments are processed at once: process_at is null.");
-    }
+}
+
+fn process_at_out_of_range() -> FieldError {
+    let days = DELAY_SECONDS_MAX / SECONDS_PER_DAY;
+    let detail = format!("The moment lies in the future, by {days} days at most.");
+    FieldError::new("/process_at", "process_at_out_of_range", detail)
 }

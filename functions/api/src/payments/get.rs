@@ -19,7 +19,7 @@ pub(crate) async fn get(
 }
 
 /// The caller's payment. What is no id, and another merchant's payment, are as absent as what never was.
-pub(super) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Payment, Problem> {
+pub(crate) async fn find(api: &Api, caller: &Caller, id: &str) -> Result<Payment, Problem> {
     let id = id.parse().map_err(|_| Problem::PaymentNotFound)?;
     api.dependencies.payments.get(&caller.merchant_id, &id).await?.ok_or(Problem::PaymentNotFound)
 }

@@ -8,9 +8,21 @@ use axum::{
     http::{HeaderMap, Request, StatusCode},
 };
 use florin_api::{Dependencies, router};
-use florin_domain::{card::Mode, ids::ApiKeyId, merchant::ApiKeyRecord};
+use florin_domain::{
+    card::Mode,
+    ids::{ApiKeyId, PaymentId},
+    journal::Step,
+    merchant::ApiKeyRecord,
+    payment::Payment,
+    saga,
+    time::Timestamp,
+};
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
-use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+use florin_store::{
+    analytics::Analytics,
+    merchants::Merchants,
+    payments::{DUE_SHARDS, Payments},
+};
 use florin_testing::{
     build,
     dynamo::Dynamo,
@@ -127,11 +139,58 @@ impl World {
     }
 
     pub async fn post_text(&self, key: &str, body: String, expected: u16) -> Answer {
-        let request = request("POST", "/v1/payments")
+        self.post_to("/v1/payments", key, body, expected).await
+    }
+
+    pub async fn post_to(&self, path: &str, key: &str, body: String, expected: u16) -> Answer {
+        let request = request("POST", path)
             .header("authorization", format!("Bearer {KEY}"))
             .header("content-type", "application/json")
             .header("idempotency-key", key);
         self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    /// A command: a POST without a body.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn command(&self, id: &PaymentId, command: &str, expected: u16) -> Answer {
+        let request = request("POST", &format!("/v1/payments/{id}/{command}")).header("x-api-key", KEY);
+        self.send(request.body(Body::empty()).unwrap(), expected).await
+    }
+
+    /// A new payment, as it is stored.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn payment(&self, key: &str, body: &Value) -> Payment {
+        let id = self.post(key, body, 201).await.body["id"].as_str().unwrap().parse().unwrap();
+        self.stored_payment(&id).await
+    }
+
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn stored_payment(&self, id: &PaymentId) -> Payment {
+        self.payments.get_of_any_merchant(id).await.unwrap().unwrap()
+    }
+
+    /// The payment after its first claim: a processor has it.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn claimed(&self, payment: &Payment) -> Payment {
+        let claimed = saga::claim(payment, Step::Charge, None, self.clock.now());
+        self.payments.save(payment, &claimed).await.unwrap();
+        claimed
+    }
+
+    /// The types of all events so far, in the order in which they were published.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub fn published(&self) -> Vec<&'static str> {
+        self.publisher.events().iter().map(|event| event.event_type.as_str()).collect()
+    }
+
+    /// Ids of what is due by this moment.
+    #[allow(dead_code, reason = "not every test file needs it")]
+    pub async fn due(&self, by: Timestamp) -> Vec<String> {
+        let mut ids = Vec::new();
+        for shard in 0..DUE_SHARDS {
+            ids.extend(self.payments.due(shard, by, 100).await.unwrap().iter().map(|due| due.id().to_owned()));
+        }
+        ids
     }
 
     /// How many payments are stored.

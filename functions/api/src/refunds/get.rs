@@ -1,0 +1,21 @@
+//! `GET /v1/refunds/{id}`.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use florin_domain::refund::RefundView;
+
+use crate::{Api, auth::Caller, problem::Problem};
+
+pub(crate) async fn get(
+    State(api): State<Arc<Api>>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<RefundView>, Problem> {
+    let id = id.parse().map_err(|_| Problem::RefundNotFound)?;
+    let refund = api.dependencies.payments.refund(&caller.merchant_id, &id).await?.ok_or(Problem::RefundNotFound)?;
+    Ok(Json(refund.view()))
+}
