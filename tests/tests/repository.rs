@@ -8,12 +8,18 @@ use std::{
     process::Command,
 };
 
-use florin_domain::{saga, webhook};
-use florin_store::schema::TABLES;
+use florin_domain::{breaker, effect, webhook};
+use florin_messaging::{batch::REQUEUE_AFTER_RECEIVES, visibility::DELAY_SECONDS_MAX};
+use florin_store::{
+    payments::{DUE_AFTER_MS, HANDOVER_MS},
+    schema::TABLES,
+};
 use serde_json::Value;
 
 /// Longest comment line of Rust, in characters.
 const LINE_CHARACTERS_MAX: usize = 120;
+/// Receives that a message has for crashes and passing failures, whatever its waits have cost.
+const SPARE_RECEIVES_MIN: u32 = 4;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
@@ -241,10 +247,12 @@ fn the_templates_tables_are_those_that_the_store_is_written_for() {
 /// Where queues and functions do not go together.
 fn wrong_queues(template: &str) -> Vec<String> {
     let mut wrong = Vec::new();
-    for (function, queue, receives) in [
-        ("ProcessorFunction", "ProcessingQueue", saga::CHARGE_ATTEMPTS_MAX + saga::RECONCILE_ATTEMPTS_MAX),
-        ("WebhookSenderFunction", "WebhookQueue", webhook::ATTEMPTS_MAX),
-        ("AnalyticsFunction", "AnalyticsQueue", 4),
+    for (function, queue, waits) in [
+        // From then on a message waits as a copy of itself, which has been received never.
+        ("ProcessorFunction", "ProcessingQueue", REQUEUE_AFTER_RECEIVES),
+        // Its last waits are longer than SQS delays a copy.
+        ("WebhookSenderFunction", "WebhookQueue", REQUEUE_AFTER_RECEIVES.max(webhook::ATTEMPTS_MAX)),
+        ("AnalyticsFunction", "AnalyticsQueue", 0),
     ] {
         let timeout = number(&resource(template, function), "Timeout");
         let queue_lines = resource(template, queue);
@@ -252,13 +260,17 @@ fn wrong_queues(template: &str) -> Vec<String> {
         if visibility < 6 * timeout {
             wrong.push(format!("{queue}: {visibility} s is less than six times {function}'s {timeout} s, as AWS asks"));
         }
-        if number(&queue_lines, "maxReceiveCount") <= i64::from(receives) {
-            wrong.push(format!("{queue}: a message that is tried {receives} times must not become a dead letter"));
+        if number(&queue_lines, "maxReceiveCount") < i64::from(waits + SPARE_RECEIVES_MIN) {
+            wrong.push(format!("{queue}: {waits} waits and {SPARE_RECEIVES_MIN} crashes must not make a dead letter"));
         }
     }
     let timeout_ms = number(&resource(template, "ProcessorFunction"), "Timeout") * 1_000;
-    if saga::LEASE_MS <= timeout_ms {
-        wrong.push("ProcessorFunction: a lease may not end before its processor is certainly dead".to_owned());
+    if effect::LEASE_MS.min(breaker::PROBE_MS) <= timeout_ms {
+        wrong.push("ProcessorFunction: a lease or probe may not end before its processor is certainly dead".to_owned());
+    }
+    let sweeper_timeout_ms = number(&resource(template, "SweeperFunction"), "Timeout") * 1_000;
+    if sweeper_timeout_ms >= DUE_AFTER_MS {
+        wrong.push("SweeperFunction: a run may not last until the next one begins".to_owned());
     }
     wrong
 }
@@ -270,12 +282,25 @@ fn queues_hide_messages_long_enough_and_show_them_often_enough() {
 
     for (resource, from, to) in [
         ("ProcessingQueue", "VisibilityTimeout: 60", "VisibilityTimeout: 59"),
-        ("ProcessingQueue", "maxReceiveCount: 20", "maxReceiveCount: 11"),
-        ("WebhookQueue", "maxReceiveCount: 12", "maxReceiveCount: 7"),
+        ("ProcessingQueue", "maxReceiveCount: 20", "maxReceiveCount: 10"),
+        ("WebhookQueue", "maxReceiveCount: 12", "maxReceiveCount: 10"),
+        ("AnalyticsQueue", "maxReceiveCount: 8", "maxReceiveCount: 3"),
         ("ProcessorFunction", "Timeout: 10", "Timeout: 12"),
+        ("SweeperFunction", "Timeout: 50", "Timeout: 60"),
     ] {
         assert!(!wrong_queues(&changed(&template, resource, from, to)).is_empty(), "{resource}: {to}");
     }
+}
+
+#[test]
+fn sqs_can_keep_every_wait_that_is_left_to_it() {
+    let delay_ms_max = i64::try_from(DELAY_SECONDS_MAX).unwrap() * 1_000;
+    // A longer one would use up receives, since no copy can wait so long.
+    assert!(effect::WAIT_MAX_MS <= delay_ms_max && breaker::OPEN_MS_MAX <= delay_ms_max);
+    // The sweeper comes once a minute, may miss one, and hands over what is left then.
+    assert!(HANDOVER_MS + 2 * DUE_AFTER_MS <= delay_ms_max);
+    // A payment that a processor holds is none that was lost.
+    assert!(effect::LEASE_MS < DUE_AFTER_MS);
 }
 
 /// What is wrong with a file, by line.

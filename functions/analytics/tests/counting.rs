@@ -15,7 +15,16 @@ use std::{
 
 use aws_lambda_events::sqs::SqsEvent;
 use florin_analytics::Counter;
-use florin_domain::{event::Event, payment::Payment, time::MS_PER_HOUR};
+use florin_domain::{
+    effect::StepResult,
+    event::Event,
+    ids::RefundId,
+    journal::Step,
+    payment::Payment,
+    refund::{NewRefund, Refund},
+    saga::{self, Command},
+    time::MS_PER_HOUR,
+};
 use florin_store::analytics::{Analytics, Counters};
 use florin_testing::{
     build::{self, START},
@@ -143,8 +152,22 @@ async fn poison_fails_alone_and_other_events_are_done() {
 #[tokio::test]
 async fn a_batch_that_announces_no_end_costs_no_call() {
     let world = World::start().await;
-    let initiated = Event::initiated(&payment(1), &build::correlation());
-    assert!(world.counter().handle(batch(&[initiated]), None).await.unwrap().batch_item_failures.is_empty());
+    let (payment, correlation) = (payment(1), build::correlation());
+    let completed = build::completed(&payment, 10);
+    let all = NewRefund { amount: None, reason: None, metadata: BTreeMap::new() };
+    let refund = Refund::create(RefundId::derive(&["r"]), &completed, all, START).unwrap();
+    let given_back = StepResult::Done { reference: "re_1".to_owned() };
+    let refunded = refund.claim(Step::Refund, START).apply(given_back, START, 0, false).0;
+    let Command::Store(held) = saga::hold(&payment, START) else { unreachable!("it is pending") };
+    let Command::Store(resumed) = saga::resume(&held, START) else { unreachable!("it is held") };
+    let events = [
+        Event::initiated(&payment, &correlation),
+        Event::held(&held, &correlation),
+        Event::resumed(&resumed, &correlation),
+        Event::refund_initiated(&refund, &correlation),
+        Event::refund_ended(&refunded, &correlation).unwrap(),
+    ];
+    assert!(world.counter().handle(batch(&events), None).await.unwrap().batch_item_failures.is_empty());
     assert!(world.dynamo.meter.counts().calls.is_empty());
 }
 

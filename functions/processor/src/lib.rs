@@ -144,7 +144,8 @@ fn wait(ms: i64) -> Outcome {
     Outcome::RetryAfter(duration(ms))
 }
 
-/// Until the moment of a scheduled payment: SQS keeps a fresh copy for exactly so long. Longer waits are the due index'.
+/// Until the moment of a scheduled payment: SQS keeps a fresh copy for exactly so long. Longer waits are the due
+/// index'.
 fn wait_for_moment(ms: i64) -> Outcome {
     if ms > LONG_WAIT_MS { Outcome::Done } else { Outcome::Requeue(duration(ms)) }
 }

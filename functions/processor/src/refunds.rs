@@ -1,5 +1,5 @@
-//! One turn of a refund. As a payment's, but for two things: it is read first, since refunds are few, and it stays in the
-//! due index until its end is announced.
+//! One turn of a refund. As a payment's, but for two things: it is read first, since refunds are few, and it stays in
+//! the due index until its end is announced.
 
 use florin_domain::{
     event::Event,

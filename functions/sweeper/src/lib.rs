@@ -77,7 +77,8 @@ impl Sweeper {
         Self { payments, breaker, publisher, clock }
     }
 
-    /// One run over all shards. A shard that cannot be read keeps nobody from the others; the run then fails at its end.
+    /// One run over all shards. A shard that cannot be read keeps nobody from the others; the run then fails at its
+    /// end.
     pub async fn run(&self) -> Result<Swept, StoreError> {
         let now = self.clock.now();
         let breaker = self.breaker.current(now).await?;

@@ -9,9 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Endless, Reply, TOTAL, World, event_to, root, shop_secret};
+use common::{Endless, Reply, TOTAL, World, event_to, payment_to, root, shop_secret};
 use florin_domain::{
+    effect::StepResult,
     event::Event,
+    ids::RefundId,
+    journal::{Failure, Step},
+    payment::Payment,
+    refund::{NewRefund, Refund},
+    saga::{self, Command},
     webhook::{ATTEMPTS_MAX, DeliveryStatus, WAITS_MS, WebhookEndpoint},
 };
 use florin_platform::guard::Guard;
@@ -337,6 +343,85 @@ async fn poison_and_bad_receivers_cost_the_others_nothing() {
 }
 
 #[tokio::test]
+async fn holds_resumptions_and_refunds_are_told_to_endpoints_and_not_to_a_payments_own_url() {
+    let world = World::start().await;
+    let endpoint = world.endpoint("/endpoint").await;
+    let secret = root().webhook_secret(endpoint.id.as_str(), endpoint.secret_generation);
+    for (name, event) in untold_to_own_url(&world.receiver.url("/own")) {
+        let before = world.receiver.requests().len();
+        assert_eq!(world.deliver(&[&event]).await, NONE, "{name}");
+        let requests = world.receiver.requests().split_off(before);
+        let paths: Vec<&str> = requests.iter().map(|request| request.path.as_str()).collect();
+        assert_eq!(paths, ["/endpoint"], "{name}");
+        assert!(requests[0].verifies(&secret), "{name}");
+        let body: serde_json::Value = serde_json::from_str(&requests[0].body).unwrap();
+        assert_eq!(body["type"], name);
+        assert_eq!(body["data"]["object"], name.split_once('.').unwrap().0);
+        assert_eq!(body["data"], serde_json::to_value(&event.data).unwrap());
+        assert_eq!(body["data"]["version"], event.sequence, "receivers sort by it");
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_the_sweeper_publishes_once_more_is_sent_once() {
+    let world = World::start().await;
+    world.endpoint("/endpoint").await;
+    let [(_, held), ..] = untold_to_own_url(&world.receiver.url("/own"));
+    let again = Event { correlationid: held.subject.clone(), ..held.clone() };
+    assert_eq!(world.deliver(&[&held]).await, NONE);
+    assert_eq!(world.deliver(&[&again]).await, NONE);
+    assert_eq!(world.receiver.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn a_cancellation_is_told_to_the_payments_own_url_too() {
+    let world = World::start().await;
+    world.endpoint("/endpoint").await;
+    let payment = payment_to("1", Some(world.receiver.url("/own")));
+    let Command::Store(canceled) = saga::cancel(&payment, build::START) else { unreachable!("it is pending") };
+    assert_eq!(world.deliver(&[&build::ended(&canceled)]).await, NONE);
+    assert_eq!(world.receiver.paths(), ["/endpoint", "/own"]);
+}
+
+#[tokio::test]
+async fn nobody_is_told_that_something_was_initiated() {
+    let world = World::start().await;
+    world.endpoint("/endpoint").await;
+    let payment = build::completed(&payment_to("1", Some(world.receiver.url("/own"))), 100);
+    let events = [
+        Event::initiated(&payment, &build::correlation()),
+        Event::refund_initiated(&refund(&payment, "r"), &build::correlation()),
+    ];
+    assert_eq!(world.deliver(&events.iter().collect::<Vec<_>>()).await, NONE);
+    assert!(world.receiver.requests().is_empty());
+}
+
+fn refund(payment: &Payment, key: &str) -> Refund {
+    let all = NewRefund { amount: None, reason: Some("Broken".to_owned()), metadata: payment.metadata.clone() };
+    Refund::create(RefundId::derive(&[key]), payment, all, build::START).unwrap()
+}
+
+/// The events of which a payment's own URL hears nothing, by type, for a payment that has one.
+fn untold_to_own_url(own_url: &str) -> [(&'static str, Event); 4] {
+    let correlation = build::correlation();
+    let payment = payment_to("1", Some(own_url.to_owned()));
+    let Command::Store(held) = saga::hold(&payment, build::START) else { unreachable!("it is pending") };
+    let Command::Store(resumed) = saga::resume(&held, build::START) else { unreachable!("it is held") };
+    let ended = |key, result| {
+        let claimed = refund(&build::completed(&payment, 100), key).claim(Step::Refund, build::START);
+        let (refund, _) = claimed.apply(result, build::START, 0, false);
+        Event::refund_ended(&refund, &correlation).unwrap()
+    };
+    let refused = StepResult::Refused { failure: Failure::new("charge_disputed", "No."), reference: None };
+    [
+        ("payment.held", Event::held(&held, &correlation)),
+        ("payment.resumed", Event::resumed(&resumed, &correlation)),
+        ("refund.completed", ended("done", StepResult::Done { reference: "re_1".to_owned() })),
+        ("refund.failed", ended("refused", refused)),
+    ]
+}
+
+#[tokio::test]
 async fn all_deliveries_of_a_batch_are_under_way_at_once() {
     let world = World::start().await;
     let events: Vec<Event> = (0..10).map(|n| world.event(&n.to_string(), "/hooks")).collect();
@@ -354,6 +439,8 @@ async fn the_log_tells_who_and_what_but_no_query_and_no_secret() {
     let subscriber = tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter);
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
     let guard = tracing::subscriber::set_default(subscriber);
+    // With one subscriber alone, what another test's thread logs first is switched off for all threads.
+    let second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::default());
 
     let world = World::start().await;
     let endpoint = world.endpoint("/path-token?query-token").await;
@@ -363,15 +450,14 @@ async fn the_log_tells_who_and_what_but_no_query_and_no_secret() {
     world.deliver(&[&event, &closed]).await;
     world.write_fault.set(true);
     world.deliver(&[&world.event("3", "/path-token?query-token")]).await;
-    drop(guard);
+    drop((guard, second));
 
     let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
     let lines: Vec<serde_json::Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     let attempts: Vec<_> = lines.iter().filter(|line| line["message"] == "delivery attempted").collect();
     assert_eq!(attempts.len(), 6);
     for attempt in attempts {
-        for name in
-            ["payment_id", "merchant_id", "event_id", "correlation_id", "delivery_id", "host", "status", "result"]
+        for name in ["subject", "merchant_id", "event_id", "correlation_id", "delivery_id", "host", "status", "result"]
         {
             assert!(attempt[name].is_string(), "{name} of {attempt}");
         }

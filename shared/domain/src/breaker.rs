@@ -1,8 +1,8 @@
 //! The circuit breaker around the gateway: a pure state machine, shared by all instances through one item.
 //!
 //! Closed, it lets every call pass and counts failures in a row. After `FAILURES_MAX` of them it opens: nobody calls
-//! the gateway, and payments wait. When its wait is over one caller, and only one, may probe (half-open): the write that
-//! claims the probe is conditional on the version. A success closes it, a failure opens it for longer.
+//! the gateway, and payments wait. When its wait is over one caller, and only one, may probe (half-open): the write
+//! that claims the probe is conditional on the version. A success closes it, a failure opens it for longer.
 
 use crate::time::Timestamp;
 

@@ -112,7 +112,8 @@ pub struct Correlation {
     pub traceparent: Option<String>,
 }
 
-/// A fact about a payment or a refund. The same fact always has the same id, time and sequence, so publishing it twice is harmless.
+/// A fact about a payment or a refund. The same fact always has the same id, time and sequence, so publishing it twice
+/// is harmless.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
     /// Derived from the resource and the sequence.

@@ -1,7 +1,7 @@
 //! Refunds: money given back for a payment, in part or whole, and their saga.
 //!
-//! A refund reserves its amount on the payment when it is created, so that the sum of all refunds never exceeds what was
-//! captured, whatever happens at the same time. It releases the amount only when it is certain that no money moved.
+//! A refund reserves its amount on the payment when it is created, so that the sum of all refunds never exceeds what
+//! was captured, whatever happens at the same time. It releases the amount only when it is certain that no money moved.
 
 use std::collections::BTreeMap;
 

@@ -157,8 +157,12 @@ pub(crate) fn shop_secret() -> WebhookSecret {
 }
 
 pub(crate) fn event_to(key: &str, webhook_url: Option<String>) -> Event {
-    let payment = Payment { webhook_url, ..build::payment(&build::merchant("shop").id, key) };
-    build::ended(&build::completed(&payment, 100))
+    build::ended(&build::completed(&payment_to(key, webhook_url), 100))
+}
+
+/// A pending payment with this URL of its own.
+pub(crate) fn payment_to(key: &str, webhook_url: Option<String>) -> Payment {
+    Payment { webhook_url, ..build::payment(&build::merchant("shop").id, key) }
 }
 
 /// What the receiver does with a request.

@@ -176,6 +176,7 @@ pub(super) fn attributes_of(kind: Type) -> &'static [&'static str] {
         | Type::Dashboard
         | Type::QueuePolicy
         | Type::TopicPolicy
+        | Type::MetricFilter
         | Type::Permission => &[],
     }
 }

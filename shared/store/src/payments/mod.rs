@@ -19,9 +19,9 @@
 //! | `j` | journal: `s` step, `n` attempt, `o` outcome, `b` began, `e` ended, `c` and `m` error, `d` next due, `t` note |
 //! | `ds`, `da` | shard and moment of the due index; gone once it has ended and that is known |
 //!
-//! A refund has the same, without `s`, `u` and the attributes of refunds, and `pay` its payment, `ch` the charge, `d` the
-//! reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`.
-//! The circuit breaker around the gateway is the item `breaker#gateway` ([`crate::breaker`]).
+//! A refund has the same, without `s`, `u` and the attributes of refunds, and `pay` its payment, `ch` the charge, `d`
+//! the reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`. The circuit breaker around
+//! the gateway is the item `breaker#gateway` ([`crate::breaker`]).
 //!
 //! `by_merchant` carries only what never changes, so no later write touches it.
 
@@ -103,7 +103,8 @@ impl Payments {
     }
 
     /// Claims a pending payment for a processor, without having read it: the journal says what is intended, the lease
-    /// keeps others away. `Lost` if it is not pending (any more), or if anything has happened to it since it was created.
+    /// keeps others away. `Lost` if it is not pending (any more), or if anything has happened to it since it was
+    /// created.
     pub async fn claim_pending(
         &self,
         id: &PaymentId,

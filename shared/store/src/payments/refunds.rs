@@ -46,8 +46,8 @@ pub enum RefundWritten {
 }
 
 impl Payments {
-    /// Writes a new refund if there is none of its id, and reserves its amount on its payment if that much is left: both
-    /// or neither. However many refunds come at once, they never exceed what was captured.
+    /// Writes a new refund if there is none of its id, and reserves its amount on its payment if that much is left:
+    /// both or neither. However many refunds come at once, they never exceed what was captured.
     pub async fn create_refund(&self, payment: &Payment, refund: &Refund) -> Result<Reserved, StoreError> {
         let mut item = refund_item(refund);
         item.insert("ds".to_owned(), text(due_shard(refund.id.as_str())));

@@ -66,7 +66,7 @@ fn every_function_is_there_with_globals_and_its_own() {
         ("ApiFunction", "shop-api", "api", 256, 15),
         ("GatewaySimulatorFunction", "shop-gateway-simulator", "gateway-simulator", 128, 15),
         ("ProcessorFunction", "shop-processor", "processor", 256, 10),
-        ("SweeperFunction", "shop-sweeper", "sweeper", 128, 30),
+        ("SweeperFunction", "shop-sweeper", "sweeper", 256, 50),
         ("WebhookSenderFunction", "shop-webhook-sender", "webhook-sender", 256, 30),
     ]
     .map(|(id, name, binary, memory, timeout)| (id, name, binary, memory, Duration::from_secs(timeout)));
@@ -152,11 +152,19 @@ fn the_topic_has_three_raw_filtered_subscriptions() {
     let topic = "arn:aws:sns:eu-north-1:000000000000:shop-payment-events";
     assert_eq!(stack.topics.len(), 1);
     assert_eq!((stack.topics[0].name.as_str(), stack.topics[0].arn.as_str()), ("shop-payment-events", topic));
-    let ended = json!({ "type": ["payment.completed", "payment.failed", "payment.canceled"] });
+    let told = [
+        "payment.completed",
+        "payment.failed",
+        "payment.canceled",
+        "payment.held",
+        "payment.resumed",
+        "refund.completed",
+        "refund.failed",
+    ];
     let expected = [
-        ("shop-processing", json!({ "type": ["payment.initiated"] })),
-        ("shop-webhook", ended.clone()),
-        ("shop-analytics", ended),
+        ("shop-processing", json!({ "type": ["payment.initiated", "refund.initiated"] })),
+        ("shop-webhook", json!({ "type": told })),
+        ("shop-analytics", json!({ "type": ["payment.completed", "payment.failed", "payment.canceled"] })),
     ];
     assert_eq!(stack.subscriptions.len(), expected.len());
     for (subscription, (name, filter)) in stack.subscriptions.iter().zip(expected) {
@@ -183,6 +191,7 @@ fn tables_are_create_table_requests() {
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
+            ("shop-AuditTable", None),
             ("shop-GatewayTable", Some("ttl")),
         ]
     );
@@ -293,6 +302,7 @@ fn outputs_name_everything_a_client_needs() {
         ("AnalyticsQueueUrl", queue_url("analytics")),
         ("AnalyticsTableName", "shop-AnalyticsTable".to_owned()),
         ("ApiUrl", format!("{PREFIX}{merchants}")),
+        ("AuditTableName", "shop-AuditTable".to_owned()),
         ("GatewayTableName", "shop-GatewayTable".to_owned()),
         ("GatewayUrl", format!("{PREFIX}{gateway}")),
         ("IdempotencyTableName", "shop-IdempotencyTable".to_owned()),
@@ -317,10 +327,11 @@ fn what_has_no_effect_is_listed_and_no_secret_is_made() {
     let count = |kind: &str| stack.without_effect.iter().filter(|(_, other)| other == kind).count();
     assert_eq!(count("AWS::IAM::Role"), 6);
     assert_eq!(count("AWS::Logs::LogGroup"), 7);
-    assert_eq!(count("AWS::CloudWatch::Alarm"), 12);
+    assert_eq!(count("AWS::Logs::MetricFilter"), 2);
+    assert_eq!(count("AWS::CloudWatch::Alarm"), 14);
     assert_eq!(count("AWS::SQS::QueuePolicy"), 1);
     assert_eq!(count("AWS::Lambda::Permission"), 2);
-    assert_eq!(stack.without_effect.len(), 28);
+    assert_eq!(stack.without_effect.len(), 32);
     assert!(stack.secrets.is_empty() && stack.function_urls.is_empty());
 }
 
@@ -330,7 +341,7 @@ fn a_gateway_elsewhere_leaves_the_simulator_out() {
 
     assert!(!stack.functions.contains_key("GatewaySimulatorFunction"));
     assert_eq!(stack.functions.len(), 5);
-    assert_eq!(stack.tables.len(), 5);
+    assert_eq!(stack.tables.len(), 6);
     assert_eq!(stack.apis.len(), 1);
     assert!(stack.without_effect.iter().all(|(id, _)| !id.starts_with("Gateway")));
     assert!(!stack.outputs.contains_key("GatewayTableName"));
