@@ -112,10 +112,12 @@ impl Bus {
         state.queues.iter().filter(|(_, queue)| ready(queue)).map(|(name, _)| *name).collect()
     }
 
-    /// Removes every message from every queue; how many there were.
-    pub fn purge(&self) -> usize {
+    /// Removes every message from every queue; in which queues there were any.
+    pub fn purge(&self) -> Vec<&'static str> {
         let mut state = self.state.lock().unwrap();
-        state.queues.values_mut().map(|queue| queue.messages.drain(..).count()).sum()
+        let emptied =
+            |(name, queue): (&&'static str, &mut Queue)| (queue.messages.drain(..).count() > 0).then_some(*name);
+        state.queues.iter_mut().filter_map(emptied).collect()
     }
 
     /// Receives up to `messages_max` messages, as Lambda does.
@@ -278,7 +280,10 @@ mod tests {
         let payment = build::payment(&build::merchant("shop").id, key);
         let event = Event::initiated(&payment, &build::correlation());
         bus.publisher("f", &Faults::new(Plan::Calm)).publish(&event).await.unwrap();
-        bus.publisher("f", &Faults::new(Plan::Calm)).publish(&build::ended(&build::completed(&payment, 1))).await.unwrap();
+        bus.publisher("f", &Faults::new(Plan::Calm))
+            .publish(&build::ended(&build::completed(&payment, 1)))
+            .await
+            .unwrap();
     }
 
     #[tokio::test]
@@ -295,7 +300,7 @@ mod tests {
         assert_eq!(bus.next_visible(), Some(bus.clock.now().plus_ms(5_000)));
         bus.clock.advance_ms(5_000);
         assert!(bus.receive("q", 10).records.is_empty());
-        assert_eq!((bus.dead("q").len(), bus.purge()), (1, 0));
+        assert_eq!((bus.dead("q").len(), bus.purge().len()), (1, 0));
     }
 
     #[tokio::test]

@@ -219,8 +219,7 @@ impl Faults {
                 self.die().await
             }
             Some(
-                fault
-                @ (Fault::ErrorBefore | Fault::TimeoutBefore | Fault::Throttled | Fault::TransactionConflict),
+                fault @ (Fault::ErrorBefore | Fault::TimeoutBefore | Fault::Throttled | Fault::TransactionConflict),
             ) => Err(fault),
             Some(fault @ (Fault::ErrorAfter | Fault::TimeoutAfter)) => {
                 effect().await;

@@ -5,9 +5,7 @@ use aws_config::{BehaviorVersion, Region};
 use aws_sdk_dynamodb::{Client, config::Credentials};
 use aws_smithy_runtime_api::{
     client::{
-        http::{
-            HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector,
-        },
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
         orchestrator::{HttpRequest, HttpResponse},
         result::ConnectorError,
         runtime_components::RuntimeComponents,
@@ -91,7 +89,8 @@ impl HttpConnector for Connector {
                 _ => Kind::Read,
             };
             let label = format!("dynamodb.{operation} {}", table(&body));
-            let passed = this.faults.pass(this.component, kind, &label, async || answer(&this.database, &operation, &body));
+            let passed =
+                this.faults.pass(this.component, kind, &label, async || answer(&this.database, &operation, &body));
             match passed.await {
                 Ok(response) => Ok(response),
                 Err(Fault::TimeoutBefore | Fault::TimeoutAfter) => Err(ConnectorError::timeout("told to".into())),
