@@ -35,6 +35,19 @@ impl InProcess {
         this
     }
 
+    /// Whether an item of this table has a number of at most `until` in this attribute: asked directly, and so cheaply
+    /// that a run can do so all the time.
+    pub fn has_number_until(&self, table: &str, attribute: &str, until: i64) -> bool {
+        let request = serde_json::json!({
+            "TableName": table,
+            "FilterExpression": "#a <= :until",
+            "ExpressionAttributeNames": { "#a": attribute },
+            "ExpressionAttributeValues": { ":until": { "N": until.to_string() } },
+        });
+        let found = self.database.scan(serde_json::from_value(request).unwrap()).unwrap();
+        serde_json::to_value(found).unwrap()["Count"] != 0
+    }
+
     /// A client for the test's own use.
     pub fn test_client(&self) -> Client {
         self.client(TEST, &Faults::new(super::Plan::Calm))
