@@ -9,7 +9,7 @@ use std::{
 use async_trait::async_trait;
 use aws_lambda_events::sqs::{SqsEvent, SqsMessage};
 use florin_domain::{event::Event, time::Timestamp};
-use florin_messaging::{PublishError, Publisher, Visibility, visibility::Change};
+use florin_messaging::{Later, PublishError, Publisher, Visibility, visibility::Change};
 use florin_platform::clock::Clock;
 
 use crate::{
@@ -183,6 +183,14 @@ impl Bus {
         }
     }
 
+    fn send(&self, queue: &'static str, messages: &[Later]) {
+        let now = self.clock.now();
+        let mut state = self.state.lock().unwrap();
+        for message in messages {
+            state.send(queue, message.body.clone(), now.plus_ms(i64::from(message.seconds) * 1_000));
+        }
+    }
+
     fn hide(&self, name: &str, changes: &[Change]) {
         let now = self.clock.now();
         let mut state = self.state.lock().unwrap();
@@ -262,6 +270,13 @@ impl Visibility for BusVisibility {
         });
         // As with SQS itself, whoever hides messages does not ask whether it worked.
         passed.await.unwrap_or_default();
+    }
+
+    async fn send_later(&self, messages: Vec<Later>) -> Vec<bool> {
+        let passed = self.faults.pass(self.component, Kind::Queue, "sqs.SendMessageBatch", async || {
+            self.bus.send(self.queue, &messages);
+        });
+        vec![passed.await.is_ok(); messages.len()]
     }
 }
 

@@ -32,13 +32,15 @@ pub enum Fault {
     Throttled,
     /// DynamoDB refuses it because another transaction is at the item.
     TransactionConflict,
+    /// There is no connection: it certainly has no effect.
+    Unreachable,
     /// It takes effect, its answer is lost, and the SDK makes the same call again.
     Repeated,
 }
 
 impl Fault {
     /// Every fault, in the order of the table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::ErrorBefore,
         Self::ErrorAfter,
         Self::TimeoutBefore,
@@ -47,6 +49,7 @@ impl Fault {
         Self::KillAfter,
         Self::Throttled,
         Self::TransactionConflict,
+        Self::Unreachable,
         Self::Repeated,
     ];
 
@@ -61,6 +64,7 @@ impl Fault {
             Self::KillAfter => "kill-after",
             Self::Throttled => "throttled",
             Self::TransactionConflict => "conflict",
+            Self::Unreachable => "unreachable",
             Self::Repeated => "repeated",
         }
     }
@@ -97,7 +101,7 @@ impl Kind {
     pub const fn faults(self) -> &'static [Fault] {
         use Fault::{
             ErrorAfter, ErrorBefore, KillAfter, KillBefore, Repeated, Throttled, TimeoutAfter, TimeoutBefore,
-            TransactionConflict,
+            TransactionConflict, Unreachable,
         };
         match self {
             Self::Read => &[ErrorBefore, ErrorAfter, TimeoutAfter, KillBefore, KillAfter, Throttled],
@@ -119,7 +123,9 @@ impl Kind {
             Self::Queue => &[ErrorBefore, ErrorAfter, TimeoutAfter, KillBefore, KillAfter],
             // The function has answered already and cannot die of it.
             Self::Acknowledge => &[ErrorBefore, ErrorAfter],
-            Self::Gateway => &[ErrorBefore, ErrorAfter, TimeoutBefore, TimeoutAfter, KillBefore, KillAfter],
+            Self::Gateway => {
+                &[ErrorBefore, ErrorAfter, TimeoutBefore, TimeoutAfter, KillBefore, KillAfter, Unreachable]
+            }
             Self::Post => &[ErrorBefore, ErrorAfter, TimeoutAfter, KillBefore, KillAfter],
         }
     }
@@ -219,7 +225,11 @@ impl Faults {
                 self.die().await
             }
             Some(
-                fault @ (Fault::ErrorBefore | Fault::TimeoutBefore | Fault::Throttled | Fault::TransactionConflict),
+                fault @ (Fault::ErrorBefore
+                | Fault::TimeoutBefore
+                | Fault::Throttled
+                | Fault::TransactionConflict
+                | Fault::Unreachable),
             ) => Err(fault),
             Some(fault @ (Fault::ErrorAfter | Fault::TimeoutAfter)) => {
                 effect().await;

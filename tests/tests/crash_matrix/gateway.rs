@@ -1,4 +1,4 @@
-//! A gateway that charges once per key and behaves as the card's last four digits say, whatever happens to its answers.
+//! A gateway that acts once per key and behaves as the card's last four digits say, whatever happens to its answers.
 
 use std::{
     collections::BTreeMap,
@@ -6,8 +6,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use florin_domain::card::Card;
-use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError};
+use florin_domain::{card::Card, time::Timestamp};
+use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
+use florin_platform::clock::Clock;
+use florin_store::payments::Payments;
 use florin_testing::faults::{Fault, Faults, Kind};
 
 /// How a card behaves, by its last four digits.
@@ -28,24 +30,38 @@ pub(crate) mod cards {
     pub(crate) const NEVER_TAKEN: &str = "0333";
     /// The charge is taken, and neither it nor a question about it is ever answered.
     pub(crate) const SILENT: &str = "0444";
+    /// Approved, but the merchant cancels while the gateway is at it.
+    pub(crate) const CANCELED_MEANWHILE: &str = "0666";
+    /// Approved, but nothing can be given back.
+    pub(crate) const NOT_REFUNDABLE: &str = "0777";
+    /// Approved, but the first answer to a refund is lost.
+    pub(crate) const REFUND_LOST_ONCE: &str = "0888";
 }
 
-/// A charge that was taken.
+/// A charge or refund that was made.
 #[derive(Debug, Clone)]
-pub(crate) struct Taken {
-    pub(crate) payment_id: String,
+pub(crate) struct Made {
+    /// The payment's id, or the refund's.
+    pub(crate) ours: String,
     pub(crate) amount: i64,
     pub(crate) reference: String,
+    /// Of the charge, if this is a refund of it.
+    pub(crate) charge: String,
+    card: String,
 }
 
 #[derive(Debug, Default)]
 struct State {
     /// By key.
-    charges: BTreeMap<String, Taken>,
+    charges: BTreeMap<String, Made>,
+    /// By key.
+    refunds: BTreeMap<String, Made>,
     /// Calls under a key so far.
     calls: BTreeMap<String, u32>,
     silent: Vec<String>,
     tokens: usize,
+    asked_for_too_much: usize,
+    away_until: Option<Timestamp>,
 }
 
 /// The gateway as one function sees it.
@@ -53,12 +69,15 @@ struct State {
 pub(crate) struct CardGateway {
     state: Arc<Mutex<State>>,
     faults: Faults,
+    clock: Clock,
+    /// Where the merchant cancels what the gateway is at.
+    payments: Payments,
     component: &'static str,
 }
 
 impl CardGateway {
-    pub(crate) fn new(faults: &Faults) -> Self {
-        Self { state: Arc::default(), faults: faults.clone(), component: "" }
+    pub(crate) fn new(faults: &Faults, clock: &Clock, payments: Payments) -> Self {
+        Self { state: Arc::default(), faults: faults.clone(), clock: clock.clone(), payments, component: "" }
     }
 
     /// The same gateway for a function of this name.
@@ -66,15 +85,26 @@ impl CardGateway {
         Arc::new(Self { component, ..self.clone() })
     }
 
-    /// The charges taken for a payment.
-    pub(crate) fn taken(&self, payment_id: &str) -> Vec<Taken> {
-        let state = self.state.lock().unwrap();
-        state.charges.values().filter(|taken| taken.payment_id == payment_id).cloned().collect()
+    /// Nothing reaches it before this moment.
+    pub(crate) fn away_until(&self, until: Timestamp) {
+        self.state.lock().unwrap().away_until = Some(until);
     }
 
-    /// How many charges were taken in all.
-    pub(crate) fn charges(&self) -> usize {
-        self.state.lock().unwrap().charges.len()
+    /// The charges taken for a payment.
+    pub(crate) fn charged(&self, payment_id: &str) -> Vec<Made> {
+        let state = self.state.lock().unwrap();
+        state.charges.values().filter(|made| made.ours == payment_id).cloned().collect()
+    }
+
+    /// What was given back of a charge.
+    pub(crate) fn refunded(&self, charge: &str) -> Vec<Made> {
+        let state = self.state.lock().unwrap();
+        state.refunds.values().filter(|made| made.charge == charge).cloned().collect()
+    }
+
+    /// How often more was to be given back than had been taken.
+    pub(crate) fn asked_for_too_much(&self) -> usize {
+        self.state.lock().unwrap().asked_for_too_much
     }
 
     async fn pass<T>(
@@ -82,10 +112,17 @@ impl CardGateway {
         label: &str,
         effect: impl Fn(&mut State) -> Result<T, GatewayError>,
     ) -> Result<T, GatewayError> {
-        let effect = async || effect(&mut self.state.lock().unwrap());
+        let effect = async || {
+            let mut state = self.state.lock().unwrap();
+            if state.away_until.is_some_and(|until| self.clock.now() < until) {
+                return Err(unreachable());
+            }
+            effect(&mut state)
+        };
         match self.faults.pass(self.component, Kind::Gateway, label, effect).await {
             Ok(result) => result,
             Err(Fault::ErrorBefore) => Err(unavailable()),
+            Err(Fault::Unreachable) => Err(unreachable()),
             Err(_) => Err(unknown()),
         }
     }
@@ -95,46 +132,89 @@ fn unavailable() -> GatewayError {
     GatewayError::Unavailable { message: "told to".to_owned() }
 }
 
+fn unreachable() -> GatewayError {
+    GatewayError::Unreachable { message: "told to".to_owned() }
+}
+
 fn unknown() -> GatewayError {
     GatewayError::Unknown { message: "told to".to_owned() }
 }
 
+fn declined(code: &str) -> GatewayError {
+    GatewayError::Declined { code: code.to_owned(), message: "Declined.".to_owned(), reference: None }
+}
+
+fn card_of(token: &str) -> &str {
+    token.split('_').nth(1).unwrap_or_default()
+}
+
 impl State {
-    fn charge(&mut self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
-        let calls = self.calls.entry(charge.key.to_owned()).or_default();
+    fn calls(&mut self, key: &str) -> u32 {
+        let calls = self.calls.entry(key.to_owned()).or_default();
         *calls += 1;
-        let (calls, card) = (*calls, charge.token.split('_').nth(1).unwrap_or_default());
+        *calls
+    }
+
+    fn charge(&mut self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
+        let (calls, card) = (self.calls(charge.key), card_of(charge.token));
         match card {
-            cards::DECLINED => {
-                return Err(GatewayError::Declined {
-                    code: "insufficient_funds".to_owned(),
-                    message: "Declined.".to_owned(),
-                    reference: None,
-                });
-            }
+            cards::DECLINED => return Err(declined("insufficient_funds")),
             cards::UNAVAILABLE => return Err(unavailable()),
             cards::FLAKY if calls <= 2 => return Err(unavailable()),
             cards::NEVER_TAKEN => return Err(unknown()),
             cards::SILENT => self.silent.push(charge.payment_id.to_owned()),
             _ => {}
         }
-        let reference = format!("pi_{}", self.charges.len());
-        let (payment_id, amount) = (charge.payment_id.to_owned(), charge.amount);
-        let taken = self.charges.entry(charge.key.to_owned()).or_insert(Taken { payment_id, amount, reference });
-        let charge = Charge { reference: taken.reference.clone() };
+        let made = Made {
+            ours: charge.payment_id.to_owned(),
+            amount: charge.amount,
+            reference: format!("pi_{}", self.charges.len()),
+            charge: String::new(),
+            card: card.to_owned(),
+        };
+        let reference = self.charges.entry(charge.key.to_owned()).or_insert(made).reference.clone();
         match card {
             cards::LOST_ONCE if calls == 1 => Err(unknown()),
             cards::LOST_ALWAYS | cards::SILENT => Err(unknown()),
-            _ => Ok(charge),
+            _ => Ok(Charge { reference }),
         }
     }
 
-    fn find(&self, payment_id: &str) -> Result<Option<Charge>, GatewayError> {
+    fn find_charge(&self, payment_id: &str) -> Result<Option<Charge>, GatewayError> {
         if self.silent.iter().any(|silent| silent == payment_id) {
             return Err(unknown());
         }
-        let taken = self.charges.values().find(|taken| taken.payment_id == payment_id);
-        Ok(taken.map(|taken| Charge { reference: taken.reference.clone() }))
+        let made = self.charges.values().find(|made| made.ours == payment_id);
+        Ok(made.map(|made| Charge { reference: made.reference.clone() }))
+    }
+
+    fn refund(&mut self, refund: &RefundRequest<'_>) -> Result<String, GatewayError> {
+        let calls = self.calls(refund.key);
+        let charge = self.charges.values().find(|made| made.reference == refund.reference).cloned();
+        let charge = charge.ok_or_else(|| declined("no_such_charge"))?;
+        if charge.card == cards::NOT_REFUNDABLE {
+            return Err(declined("refund_refused"));
+        }
+        if !self.refunds.contains_key(refund.key) {
+            let before: i64 =
+                self.refunds.values().filter(|made| made.charge == refund.reference).map(|made| made.amount).sum();
+            if before + refund.amount > charge.amount {
+                self.asked_for_too_much += 1;
+                return Err(declined("already_refunded"));
+            }
+            let made = Made {
+                ours: refund.refund_id.to_owned(),
+                amount: refund.amount,
+                reference: format!("re_{}", self.refunds.len()),
+                charge: refund.reference.to_owned(),
+                card: String::new(),
+            };
+            self.refunds.insert(refund.key.to_owned(), made);
+        }
+        match charge.card.as_str() {
+            cards::REFUND_LOST_ONCE if calls == 1 => Err(unknown()),
+            _ => Ok(self.refunds[refund.key].reference.clone()),
+        }
     }
 }
 
@@ -149,14 +229,27 @@ impl Gateway for CardGateway {
     }
 
     async fn charge(&self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
+        if card_of(charge.token) == cards::CANCELED_MEANWHILE {
+            let payment =
+                self.payments.get_of_any_merchant(&charge.payment_id.parse().unwrap()).await.unwrap().unwrap();
+            self.payments.request_cancel(&payment, self.clock.now()).await.unwrap();
+        }
         self.pass("gateway.charge", |state| state.charge(charge)).await
     }
 
     async fn find_charge(&self, payment_id: &str, _created_after: i64) -> Result<Option<Charge>, GatewayError> {
-        self.pass("gateway.find_charge", |state| state.find(payment_id)).await
+        self.pass("gateway.find_charge", |state| state.find_charge(payment_id)).await
     }
 
-    async fn refund(&self, _reference: &str, _amount: i64, key: &str) -> Result<String, GatewayError> {
-        self.pass("gateway.refund", |_| Ok(format!("re_{key}"))).await
+    async fn refund(&self, refund: &RefundRequest<'_>) -> Result<String, GatewayError> {
+        self.pass("gateway.refund", |state| state.refund(refund)).await
+    }
+
+    async fn find_refund(&self, reference: &str, refund_id: &str) -> Result<Option<String>, GatewayError> {
+        self.pass("gateway.find_refund", |state| {
+            let made = state.refunds.values().find(|made| made.charge == reference && made.ours == refund_id);
+            Ok(made.map(|made| made.reference.clone()))
+        })
+        .await
     }
 }

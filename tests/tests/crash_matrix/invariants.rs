@@ -7,16 +7,26 @@ use florin_domain::{
     journal::{Step, StepOutcome, TimelineEntry, timeline},
     merchant::MERCHANT_SECRET_GENERATION,
     payment::{Payment, Status},
+    refund::RefundStatus,
     webhook::{DeliveryStatus, Target},
 };
 use florin_store::payments::DUE_SHARDS;
-use florin_testing::bus::POISON;
+use florin_testing::{build::correlation, bus::POISON};
 
 use crate::{
+    gateway::Made,
     template::{ANALYTICS, PROCESSING, WEBHOOK},
     world::{CARD_PREFIX, ENDPOINT_PATH, End, Order, World},
 };
 
+/// The events that announce an end.
+const ENDS: [EventType; 5] = [
+    EventType::PaymentCompleted,
+    EventType::PaymentFailed,
+    EventType::PaymentCanceled,
+    EventType::RefundCompleted,
+    EventType::RefundFailed,
+];
 /// No run lasts longer than this, in milliseconds of its own time: 40 days.
 const FAR_FUTURE_MS: i64 = 40 * 24 * 60 * 60 * 1_000;
 
@@ -35,11 +45,12 @@ pub(crate) async fn violations(world: &mut World) -> Vec<String> {
         ended_as_it_may(&order, &payment).into_iter().for_each(&mut note);
         charged_once(world, &order, &payment).into_iter().for_each(&mut note);
         journal_without_gaps(&payment).into_iter().for_each(&mut note);
-        announced(world, &payment).into_iter().for_each(&mut note);
+        announced(world, payment.id.as_str(), Event::ended(&payment, &correlation())).into_iter().for_each(&mut note);
         webhooks_delivered(world, &order, &payment).await.into_iter().for_each(&mut note);
         answered_again(world, &order).await.into_iter().for_each(&mut note);
         payments.push(payment);
     }
+    wrong.extend(refunded_once(world).await);
     wrong.extend(one_fact_for_one_event(world));
     wrong.extend(counted_exactly(world, &payments).await);
     wrong.extend(only_poison_is_dead(world));
@@ -52,32 +63,66 @@ fn ended_as_it_may(order: &Order, payment: &Payment) -> Option<String> {
     let end = match payment.status {
         Status::Completed => Some(End::Completed),
         Status::Failed => Some(End::Failed),
-        _ => payment.stuck.then_some(End::Stuck),
+        Status::Canceled => Some(End::Canceled),
+        _ => payment.stuck.is_some().then_some(End::Stuck),
     };
     let may = end.is_some_and(|end| order.may_end.contains(&end));
-    (!may).then(|| format!("ended {:?} (stuck: {}), not {:?}", payment.status, payment.stuck, order.may_end))
+    (!may).then(|| format!("ended {:?} (stuck: {:?}), not {:?}", payment.status, payment.stuck, order.may_end))
 }
 
-/// One charge for a completed payment, none for a failed one.
+/// One charge for a completed payment; of a payment that ended otherwise nothing is left at the gateway.
 fn charged_once(world: &World, order: &Order, payment: &Payment) -> Option<String> {
-    let taken = world.gateway.taken(payment.id.as_str());
-    let right = match payment.status {
-        Status::Completed => {
-            taken.len() == 1
-                && taken.iter().all(|taken| {
-                    taken.amount == order.amount && Some(&taken.reference) == payment.gateway_reference.as_ref()
-                })
+    let charged = world.gateway.charged(payment.id.as_str());
+    let refunded: Vec<Made> = charged.iter().flat_map(|charge| world.gateway.refunded(&charge.reference)).collect();
+    let back: i64 = refunded.iter().map(|refund| refund.amount).sum();
+    let right = match (payment.status, charged.as_slice()) {
+        (Status::Completed, [charge]) => {
+            charge.amount == order.amount
+                && Some(&charge.reference) == payment.gateway_reference.as_ref()
+                && back == payment.amount_refunded
+                && back <= payment.amount_reserved
+                && payment.amount_reserved <= order.amount
         }
-        Status::Processing if payment.stuck => taken.len() <= 1,
-        _ => taken.is_empty(),
+        (Status::Failed | Status::Canceled, [charge]) => back == charge.amount,
+        (Status::Processing, [_]) => payment.stuck.is_some(),
+        (Status::Completed, _) => false,
+        (_, charged) => charged.is_empty(),
     };
-    (!right).then(|| format!("{:?}, and the gateway has {taken:?}", payment.status))
+    (!right).then(|| format!("{:?}, and the gateway has {charged:?} and {refunded:?}", payment.status))
+}
+
+/// Each refund that is completed was made once, each that failed was not, and both are announced.
+async fn refunded_once(world: &World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for order in &world.refunds {
+        let Some(refund) = world.payments().refund_of_any_merchant(&order.id).await.unwrap() else {
+            wrong.push(format!("there is no refund {}", order.id));
+            continue;
+        };
+        let made = world.gateway.refunded(&refund.charge_reference);
+        let made: Vec<i64> = made.iter().filter(|m| m.ours == refund.id.as_str()).map(|made| made.amount).collect();
+        let expected = match refund.status {
+            RefundStatus::Completed => vec![refund.money.amount()],
+            _ => Vec::new(),
+        };
+        if made != expected || refund.payment_id != order.payment_id {
+            wrong.push(format!("{}: {:?}, and the gateway has {made:?}", refund.id, refund.status));
+        }
+        if refund.journal.iter().zip(1..).any(|(entry, place)| entry.outcome.is_none() || entry.attempt > place) {
+            wrong.push(format!("{}: its journal has a gap: {:?}", refund.id, refund.journal));
+        }
+        wrong.extend(announced(world, refund.id.as_str(), Event::refund_ended(&refund, &correlation())));
+    }
+    if world.gateway.asked_for_too_much() > 0 {
+        wrong.push("the gateway was asked to give back more than it had taken".to_owned());
+    }
+    wrong
 }
 
 fn journal_without_gaps(payment: &Payment) -> Option<String> {
-    let entries = timeline(payment);
+    let entries = timeline(payment, &[]);
     let mut attempts: BTreeMap<&str, u32> = BTreeMap::new();
-    let mut wrong = entries.first().is_none_or(|first| first.step != Step::Validate);
+    let mut wrong = entries.is_empty();
     for (entry, place) in entries.iter().zip(1..) {
         let attempt = attempts.entry(entry.step.as_str()).or_default();
         *attempt += 1;
@@ -85,8 +130,9 @@ fn journal_without_gaps(payment: &Payment) -> Option<String> {
         wrong |= entry.ended_at.is_none_or(|ended| ended < entry.started_at);
     }
     wrong |= entries.iter().zip(entries.iter().skip(1)).any(|(one, next)| next.started_at < one.started_at);
-    let last = entries.last().map(|entry| (entry.step, entry.outcome));
-    wrong |= (payment.status == Status::Completed) != (last == Some((Step::Settle, Some(StepOutcome::Succeeded))));
+    let settled = |entry: &TimelineEntry| (entry.step, entry.outcome) == (Step::Settle, Some(StepOutcome::Succeeded));
+    wrong |= (payment.status == Status::Completed) != entries.last().is_some_and(settled);
+    wrong |= entries.iter().any(|entry| entry.step == Step::Charge && entry.started_at < entries[0].started_at);
     wrong.then(|| format!("its timeline has a gap: {}", story(&entries)))
 }
 
@@ -98,20 +144,15 @@ fn story(entries: &[TimelineEntry]) -> String {
 }
 
 /// The end is published, as one event however often.
-fn announced(world: &World, payment: &Payment) -> Option<String> {
+fn announced(world: &World, subject: &str, expected: Option<Event>) -> Option<String> {
     let published = world.bus.published();
     let ends: BTreeSet<_> = published
         .iter()
-        .filter(|event| event.subject == payment.id.as_str() && EventType::of_terminal(event.data.status).is_some())
+        .filter(|event| event.subject == subject && ENDS.contains(&event.event_type))
         .map(|event| (event.id.as_str(), event.event_type.as_str()))
         .collect();
-    let expected = terminal_event(payment);
     let expected: BTreeSet<_> = expected.iter().map(|event| (event.id.as_str(), event.event_type.as_str())).collect();
-    (ends != expected).then(|| format!("announced as {ends:?}, not {expected:?}"))
-}
-
-fn terminal_event(payment: &Payment) -> Option<Event> {
-    Event::ended(payment, &florin_testing::build::correlation())
+    (ends != expected).then(|| format!("{subject} is announced as {ends:?}, not {expected:?}"))
 }
 
 /// Events of one id say the same.
@@ -126,7 +167,7 @@ fn one_fact_for_one_event(world: &World) -> Option<String> {
 }
 
 async fn webhooks_delivered(world: &World, order: &Order, payment: &Payment) -> Option<String> {
-    let Some(event) = terminal_event(payment) else { return None };
+    let event = Event::ended(payment, &correlation())?;
     if world.purged.contains(&WEBHOOK) {
         return None;
     }
@@ -138,15 +179,13 @@ async fn webhooks_delivered(world: &World, order: &Order, payment: &Payment) -> 
             Target::Endpoint(endpoint) => world.root.webhook_secret(endpoint.id.as_str(), endpoint.secret_generation),
         };
         let received = world.receiver.received();
-        let told: Vec<_> = received
-            .iter()
-            .filter(|received| received.path == path && received.json()["data"]["id"] == payment.id.as_str())
-            .collect();
-        let data = serde_json::to_value(payment.view()).unwrap();
+        let told: Vec<_> =
+            received.iter().filter(|received| received.path == path && received.id() == event.id.as_str()).collect();
+        let data = serde_json::to_value(&event.data).unwrap();
         if told.is_empty() {
             return Some(format!("{path} was never told"));
         }
-        if told.iter().any(|one| one.id() != event.id.as_str() || one.json()["data"] != data) {
+        if told.iter().any(|one| one.json()["data"] != data) {
             return Some(format!("{path} was told something else"));
         }
         if told.iter().any(|one| !one.is_signed_with(&secret)) {
@@ -205,10 +244,10 @@ async fn nothing_is_due(world: &World, payments: &[Payment]) -> Option<String> {
     let far = world.clock.now().plus_ms(FAR_FUTURE_MS);
     let mut due = BTreeSet::new();
     for shard in 0..DUE_SHARDS {
-        due.extend(world.payments().due(shard, far, 100).await.unwrap().into_iter().map(|payment| payment.id));
+        due.extend(world.payments().due(shard, far, 100).await.unwrap().iter().map(|due| due.id().to_owned()));
     }
-    let open =
-        payments.iter().filter(|payment| !payment.status.is_terminal()).map(|payment| payment.id.clone()).collect();
+    let open: BTreeSet<String> =
+        payments.iter().filter(|payment| !payment.status.is_terminal()).map(|payment| payment.id.to_string()).collect();
     (due != open).then(|| format!("due are {due:?}, not {open:?}"))
 }
 

@@ -13,9 +13,12 @@
 mod gateway;
 mod invariants;
 mod matrix;
+#[cfg(feature = "mutations")]
+mod mutations;
 mod receiver;
 mod report;
 mod scenarios;
+mod seeded_run;
 mod template;
 mod world;
 
@@ -47,8 +50,9 @@ fn wanted_points(seed: u64) -> Vec<Point> {
     let scenarios: Vec<&'static Scenario> =
         SCENARIOS.iter().filter(|scenario| name.as_ref().is_none_or(|name| name == scenario.name)).collect();
     assert!(!scenarios.is_empty(), "there is no scenario {name:?}");
-    let calm =
-        scenarios.iter().flat_map(|scenario| Mode::ALL.map(|mode| Point { scenario, mode, strike: None, call: None }));
+    let calm = scenarios
+        .iter()
+        .flat_map(|scenario| Mode::ALL.map(|mode| Point { scenario, mode, strike: None, call: None, mutation: None }));
     let mut wanted: Vec<Point> = calm.collect();
     let modes = if all { &Mode::WITH_FAULTS[..] } else { &[Mode::Plain] };
     let mut seeded = Seeded::named(seed, "sample");

@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, fmt, panic::AssertUnwindSafe, str::FromStr, sync::Mutex};
 
+use florin_domain::mutation::Mutation;
 use florin_testing::{
     bus::Manners,
     faults::{Call, Fault, Plan},
@@ -105,6 +106,8 @@ pub(crate) struct Point {
     pub(crate) strike: Option<(usize, Fault)>,
     /// The call as the run without a fault knows it.
     pub(crate) call: Option<Call>,
+    /// How the product is wrong.
+    pub(crate) mutation: Option<Mutation>,
 }
 
 impl fmt::Display for Point {
@@ -129,7 +132,7 @@ impl FromStr for Point {
             )),
             _ => None,
         };
-        Ok(Self { scenario, mode, strike, call: None })
+        Ok(Self { scenario, mode, strike, call: None, mutation: None })
     }
 }
 
@@ -149,6 +152,8 @@ impl Outcome {
 
 /// Tells the point's story, lets everything happen, and checks what must hold.
 pub(crate) async fn run(point: Point, outside: &Outside) -> Outcome {
+    #[cfg(feature = "mutations")]
+    florin_domain::mutation::mutate(point.mutation);
     let plan = point.strike.map_or(Plan::Calm, |(number, fault)| Plan::At(number, fault));
     let mut world = World::start(outside, point.mode.weather(plan)).await;
     let mut told = async || {
@@ -170,7 +175,8 @@ pub(crate) async fn run(point: Point, outside: &Outside) -> Outcome {
 
 /// A point whose call never came, or was another, tried nothing.
 fn not_struck(point: &Point, world: &World) -> Option<String> {
-    let (number, fault) = point.strike?;
+    // A product that is wrong goes other ways.
+    let (number, fault) = point.strike.filter(|_| point.mutation.is_none())?;
     match world.faults.struck().as_slice() {
         [(call, struck)] if call.number == number && *struck == fault => {
             let expected = point.call.as_ref().filter(|expected| *expected != call)?;
@@ -186,6 +192,11 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> &str {
 
 /// Tries all points, on all workers; in the order of the points.
 pub(crate) fn try_all(points: Vec<Point>) -> Vec<Outcome> {
+    try_until(points, |_| false)
+}
+
+/// Tries points until one comes out so.
+pub(crate) fn try_until(points: Vec<Point>, enough: impl Fn(&Outcome) -> bool + Sync) -> Vec<Outcome> {
     let queue: Mutex<VecDeque<(usize, Point)>> = Mutex::new(points.into_iter().enumerate().collect());
     let outcomes = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -197,6 +208,9 @@ pub(crate) fn try_all(points: Vec<Point>) -> Vec<Outcome> {
                     loop {
                         let Some((place, point)) = queue.lock().unwrap().pop_front() else { break };
                         let outcome = run(point, &outside).await;
+                        if enough(&outcome) {
+                            queue.lock().unwrap().clear();
+                        }
                         outcomes.lock().unwrap().push((place, outcome));
                     }
                 });
@@ -210,9 +224,9 @@ pub(crate) fn try_all(points: Vec<Point>) -> Vec<Outcome> {
 
 /// Every fault at every call of these stories in these modes.
 pub(crate) fn points(scenarios: &[&'static Scenario], modes: &[Mode]) -> Vec<Point> {
-    let calm = scenarios
-        .iter()
-        .flat_map(|scenario| modes.iter().map(|mode| Point { scenario, mode: *mode, strike: None, call: None }));
+    let calm = scenarios.iter().flat_map(|scenario| {
+        modes.iter().map(|mode| Point { scenario, mode: *mode, strike: None, call: None, mutation: None })
+    });
     let struck = |outcome: Outcome| {
         let Outcome { point, violations, calls } = outcome;
         assert!(violations.is_empty(), "{point} does not hold without a fault: {violations:#?}");

@@ -1,11 +1,12 @@
 //! The stories that are told again and again, each time with another call going wrong.
 
+use florin_domain::saga;
 use futures::future::LocalBoxFuture;
 
 use crate::{
     gateway::cards,
     world::{
-        End::{Completed, Failed, Stuck},
+        End::{Canceled, Completed, Failed, Stuck},
         World,
     },
 };
@@ -89,6 +90,80 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                     world.pay(last4, false, &[Completed]).await;
                 }
                 world.pay(cards::DECLINED, true, &[Failed]).await;
+            })
+        },
+    },
+    Scenario {
+        name: "canceled-before",
+        core: true,
+        story: |world| {
+            Box::pin(async {
+                world.pay(cards::APPROVED, true, &[Canceled]).await;
+                world.command(0, saga::cancel).await;
+            })
+        },
+    },
+    Scenario {
+        name: "canceled-meanwhile",
+        core: true,
+        story: |world| Box::pin(world.pay(cards::CANCELED_MEANWHILE, true, &[Failed])),
+    },
+    Scenario {
+        name: "held-and-resumed",
+        core: true,
+        story: |world| {
+            Box::pin(async {
+                world.pay(cards::APPROVED, true, &[Completed]).await;
+                world.command(0, saga::hold).await;
+                world.drain().await.unwrap();
+                world.command(0, saga::resume).await;
+            })
+        },
+    },
+    Scenario {
+        name: "refunded",
+        core: true,
+        story: |world| {
+            Box::pin(async {
+                world.pay(cards::APPROVED, false, &[Completed]).await;
+                world.drain().await.unwrap();
+                world.refund(0, Some(400), "part").await;
+                world.refund(0, None, "rest").await;
+                world.refund(0, Some(1), "too much").await;
+            })
+        },
+    },
+    Scenario {
+        name: "refund-answer-lost",
+        core: false,
+        story: |world| {
+            Box::pin(async {
+                world.pay(cards::REFUND_LOST_ONCE, false, &[Completed]).await;
+                world.drain().await.unwrap();
+                world.refund(0, None, "all").await;
+            })
+        },
+    },
+    Scenario {
+        name: "refund-declined",
+        core: false,
+        story: |world| {
+            Box::pin(async {
+                world.pay(cards::NOT_REFUNDABLE, false, &[Completed]).await;
+                world.drain().await.unwrap();
+                world.refund(0, None, "all").await;
+            })
+        },
+    },
+    Scenario {
+        name: "gateway-away",
+        core: false,
+        story: |world| {
+            Box::pin(async {
+                for _ in 0..4 {
+                    world.pay(cards::APPROVED, false, &[Completed]).await;
+                }
+                world.gateway.away_until(world.clock.now().plus_ms(120_000));
             })
         },
     },

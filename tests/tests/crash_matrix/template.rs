@@ -17,8 +17,8 @@ const QUEUES: [(&str, &str, &str); 3] = [
 pub(crate) fn subscriptions() -> Vec<Subscription> {
     let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
     let read = |(queue, resource, subscription): &(&'static str, &str, &str)| {
-        let policy = value(&template, subscription, "FilterPolicy: { type: [");
-        let types = policy.split(']').next().unwrap().split(',').map(|name| name.trim().to_owned()).collect();
+        let policy = value(&template, subscription, "FilterPolicy:").split(['[', ']']).nth(1).unwrap();
+        let types = policy.split(',').map(|name| name.trim().to_owned()).collect();
         Subscription {
             queue,
             types,

@@ -1,6 +1,8 @@
 //! Florin in one thread: the functions' own handlers on a database, queues, a gateway and a receiver that repeat
 //! themselves exactly, on a clock that the run moves.
 
+use std::sync::Arc;
+
 use axum::{
     Router,
     body::Body,
@@ -9,15 +11,26 @@ use axum::{
 use florin_analytics::Counter;
 use florin_domain::{
     card::Mode,
-    ids::{ApiKeyId, PaymentId, WebhookEndpointId},
+    event::{Correlation, Event},
+    ids::{ApiKeyId, PaymentId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
-    payment::Payment,
+    payment::{Payment, Status},
+    refund::{NewRefund, Refund},
+    saga::Command,
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
+use florin_messaging::{Publisher, Queue};
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_processor::Processor;
-use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments, webhooks::Webhooks};
+use florin_store::{
+    analytics::Analytics,
+    breaker::SharedBreaker,
+    failures::Failures,
+    merchants::Merchants,
+    payments::{Payments, Reserved, Written},
+    webhooks::Webhooks,
+};
 use florin_sweeper::Sweeper;
 use florin_testing::{
     build,
@@ -63,6 +76,7 @@ const STEPS_MAX: usize = 3_000;
 pub(crate) enum End {
     Completed,
     Failed,
+    Canceled,
     Stuck,
 }
 
@@ -78,6 +92,13 @@ pub(crate) struct Order {
     /// Where this payment's own webhook goes.
     pub(crate) path: Option<String>,
     pub(crate) may_end: Vec<End>,
+}
+
+/// A refund that a client asked for.
+#[derive(Debug, Clone)]
+pub(crate) struct RefundOrder {
+    pub(crate) id: RefundId,
+    pub(crate) payment_id: PaymentId,
 }
 
 /// What lasts longer than a run: one for each worker.
@@ -127,6 +148,7 @@ pub(crate) struct World {
     pub(crate) receiver: Receiver,
     pub(crate) dynamo: InProcess,
     pub(crate) orders: Vec<Order>,
+    pub(crate) refunds: Vec<RefundOrder>,
     pub(crate) merchant: Merchant,
     pub(crate) root: RootKey,
     pub(crate) endpoint: Option<WebhookEndpoint>,
@@ -136,17 +158,19 @@ pub(crate) struct World {
     functions: Functions,
     purge_after: Option<usize>,
     batches: usize,
+    repeats_exactly: bool,
     next_sweep: Timestamp,
     sweeps: usize,
 }
 
 impl World {
     pub(crate) async fn start(outside: &Outside, weather: Weather) -> Self {
+        let repeats_exactly = matches!(weather.plan, Plan::Random { .. });
         let faults = Faults::new(weather.plan);
         let clock = Clock::set_to(build::START);
         let bus = Bus::new(&template::subscriptions(), weather.manners, clock.clone());
         let dynamo = InProcess::start().await;
-        let gateway = CardGateway::new(&faults);
+        let gateway = CardGateway::new(&faults, &clock, Payments::new(dynamo.test_client(), "payments"));
         let root = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchant = build::merchant("shop");
         let merchants = Merchants::new(dynamo.test_client(), "merchants");
@@ -168,9 +192,11 @@ impl World {
             post: outside.post.clone(),
             purge_after: weather.purge_after,
             orders: Vec::new(),
+            refunds: Vec::new(),
             endpoint: None,
             purged: Vec::new(),
             batches: 0,
+            repeats_exactly,
             sweeps: 0,
             faults,
             bus,
@@ -252,6 +278,37 @@ impl World {
         panic!("the client was never answered");
     }
 
+    /// The merchant commands what is to become of the payment of this order, and asks until it is answered.
+    pub(crate) async fn command(&mut self, order: usize, command: fn(&Payment, Timestamp) -> Command) {
+        let id = self.orders[order].id.clone();
+        self.until_answered(async |world: &ApiSide, now| world.command(&id, command, now).await).await;
+    }
+
+    /// The merchant gives back this amount of the payment of this order, or all that is left, if the payment allows it.
+    pub(crate) async fn refund(&mut self, order: usize, amount: Option<i64>, key: &str) {
+        let payment_id = self.orders[order].id.clone();
+        let id = Refund::id_for(&self.merchant.id, &payment_id, key);
+        let create = async |world: &ApiSide, now| world.refund(&payment_id, &id, amount, now).await;
+        if self.until_answered(create).await {
+            self.refunds.push(RefundOrder { id: id.clone(), payment_id: payment_id.clone() });
+        }
+    }
+
+    async fn until_answered<T>(&mut self, act: impl AsyncFn(&ApiSide, Timestamp) -> Option<T>) -> T {
+        for _ in 0..CLIENT_TRIES_MAX {
+            self.clock.advance_ms(INVOCATION_MS);
+            let side = ApiSide {
+                payments: Payments::new(self.dynamo.client(API, &self.faults), "payments"),
+                publisher: self.bus.publisher(API, &self.faults),
+            };
+            if let Some(Some(answer)) = self.faults.invoke(act(&side, self.clock.now())).await {
+                return answer;
+            }
+            self.clock.advance_ms(CLIENT_PATIENCE_MS);
+        }
+        panic!("the merchant was never answered");
+    }
+
     /// Lets everything that waits happen, until nothing does.
     pub(crate) async fn drain(&mut self) -> Result<(), String> {
         for _ in 0..STEPS_MAX {
@@ -288,22 +345,38 @@ impl World {
         self.purge_after = None;
     }
 
+    /// Nothing is under way, and nobody has to look at anything but at what is stuck or held.
     async fn is_quiet(&self) -> bool {
         if self.bus.next_visible().is_some() || self.purge_after.is_some() {
             return false;
         }
+        let mut waiting = 0;
         for order in &self.orders {
-            if self.payment(order).await.is_none_or(|payment| !payment.status.is_terminal() && !payment.stuck) {
-                return false;
+            match self.payment(order).await {
+                Some(payment) if payment.stuck.is_some() || payment.status == Status::OnHold => waiting += 1,
+                Some(payment) if payment.status.is_terminal() => {}
+                _ => return false,
             }
         }
-        true
+        for order in &self.refunds {
+            match self.payments().refund_of_any_merchant(&order.id).await.unwrap() {
+                Some(refund) if refund.stuck.is_some() => waiting += 1,
+                Some(refund) if refund.status.is_terminal() => {}
+                _ => return false,
+            }
+        }
+        self.dynamo.count("payments", "da", "attribute_exists(#a)", None) == waiting
     }
 
     /// Lambda's poller: receive, invoke, delete what did not fail.
     async fn deliver(&mut self, queue: &'static str) {
         self.batches += 1;
-        let messages_max = if queue == ANALYTICS { 50 } else { 10 };
+        let messages_max = match queue {
+            ANALYTICS => 50,
+            // Posts that are under way at once end in an order that nobody can repeat.
+            WEBHOOK if self.repeats_exactly => 1,
+            _ => 10,
+        };
         let batch = self.bus.receive(queue, messages_max);
         self.clock.advance_ms(INVOCATION_MS);
         let receipts: Vec<(String, String)> =
@@ -338,7 +411,8 @@ impl World {
         let now = self.clock.now();
         self.next_sweep = now.plus_ms(SWEEP_EVERY_MS);
         self.sweeps += 1;
-        if self.sweeps > SWEEPS_IN_ANY_CASE && !self.dynamo.has_number_until("payments", "da", now.ms()) {
+        if self.sweeps > SWEEPS_IN_ANY_CASE && self.dynamo.count("payments", "da", "#a <= :value", Some(now.ms())) == 0
+        {
             return;
         }
         self.clock.advance_ms(INVOCATION_MS);
@@ -398,28 +472,91 @@ impl Wiring<'_> {
         let client = self.dynamo.client(PROCESSOR, self.faults);
         Processor::new(
             Payments::new(client.clone(), "payments"),
-            Merchants::new(client, "merchants"),
+            Merchants::new(client.clone(), "merchants"),
             self.gateway.seen_by(PROCESSOR),
+            SharedBreaker::new(client, "payments"),
             self.bus.publisher(PROCESSOR, self.faults),
-            self.bus.visibility(PROCESSOR, PROCESSING, self.faults),
+            self.queue(PROCESSOR, PROCESSING),
             self.clock.clone(),
         )
+        .with_jitter(|| 50)
     }
 
     fn sender(&self, post: &Post) -> Sender {
         let webhooks = Webhooks::new(self.dynamo.client(SENDER, self.faults), "webhooks");
-        let visibility = self.bus.visibility(SENDER, WEBHOOK, self.faults);
-        Sender::new(webhooks, self.root.clone(), post.clone(), visibility, self.clock.clone(), || 50)
+        let queue = self.queue(SENDER, WEBHOOK);
+        Sender::new(webhooks, self.root.clone(), post.clone(), queue, self.clock.clone(), || 50)
+    }
+
+    fn queue(&self, component: &'static str, queue: &'static str) -> Queue {
+        let client = self.dynamo.client(component, self.faults);
+        let failures = Failures::new(client, "idempotency", queue, || build::START);
+        Queue { visibility: self.bus.visibility(component, queue, self.faults), failures: Arc::new(failures) }
     }
 
     fn counter(&self) -> Counter {
         let analytics = Analytics::new(self.dynamo.client(COUNTER, self.faults), "analytics", "idempotency");
-        Counter::new(analytics, self.bus.visibility(COUNTER, ANALYTICS, self.faults), || 1)
+        Counter::new(analytics, self.queue(COUNTER, ANALYTICS), || 1)
     }
 
     fn sweeper(&self) -> Sweeper {
-        let payments = Payments::new(self.dynamo.client(SWEEPER, self.faults), "payments");
-        Sweeper::new(payments, self.bus.publisher(SWEEPER, self.faults), self.clock.clone())
+        let client = self.dynamo.client(SWEEPER, self.faults);
+        let payments = Payments::new(client.clone(), "payments");
+        let breaker = SharedBreaker::new(client, "payments");
+        Sweeper::new(payments, breaker, self.bus.publisher(SWEEPER, self.faults), self.clock.clone())
+    }
+}
+
+/// What the API does with a command, as far as it matters to what follows: read, decide, write under a condition, publish.
+struct ApiSide {
+    payments: Payments,
+    publisher: Arc<dyn Publisher>,
+}
+
+impl ApiSide {
+    /// Nothing if something went wrong on our side.
+    async fn command(&self, id: &PaymentId, command: fn(&Payment, Timestamp) -> Command, now: Timestamp) -> Option<()> {
+        let payment = self.payments.get_of_any_merchant(id).await.ok()??;
+        match command(&payment, now) {
+            Command::Store(next) => match self.payments.command(&payment, &next, now).await.ok()?? {
+                Written::Done(payment) => self.tell(&payment).await,
+                Written::Lost(_) => return None,
+            },
+            Command::Ask => drop(self.payments.request_cancel(&payment, now).await.ok()??),
+            Command::Already | Command::Refused => {}
+        }
+        Some(())
+    }
+
+    /// What is not published is left to the sweeper.
+    async fn tell(&self, payment: &Payment) {
+        let correlation = Correlation { id: payment.id.to_string(), traceparent: None };
+        let events = match payment.status {
+            Status::OnHold => vec![Event::held(payment, &correlation)],
+            Status::Pending => vec![Event::resumed(payment, &correlation), Event::initiated(payment, &correlation)],
+            _ => Event::ended(payment, &correlation).into_iter().collect(),
+        };
+        for event in events {
+            self.publisher.publish(&event).await.unwrap_or_default();
+        }
+    }
+
+    /// Whether there is such a refund now; nothing if something went wrong on our side.
+    async fn refund(&self, payment: &PaymentId, id: &RefundId, amount: Option<i64>, now: Timestamp) -> Option<bool> {
+        let payment = self.payments.get_of_any_merchant(payment).await.ok()??;
+        if payment.refunds.contains(id) {
+            return Some(true);
+        }
+        let new = NewRefund { amount, reason: None, metadata: std::collections::BTreeMap::new() };
+        let Ok(refund) = Refund::create(id.clone(), &payment, new, now) else { return Some(false) };
+        match self.payments.create_refund(&payment, &refund).await.ok()? {
+            Reserved::Done(refund) | Reserved::Lost(refund) => {
+                let correlation = Correlation { id: refund.id.to_string(), traceparent: None };
+                self.publisher.publish(&Event::refund_initiated(&refund, &correlation)).await.unwrap_or_default();
+                Some(true)
+            }
+            Reserved::Refused => Some(false),
+        }
     }
 }
 

@@ -35,17 +35,18 @@ impl InProcess {
         this
     }
 
-    /// Whether an item of this table has a number of at most `until` in this attribute: asked directly, and so cheaply
-    /// that a run can do so all the time.
-    pub fn has_number_until(&self, table: &str, attribute: &str, until: i64) -> bool {
-        let request = serde_json::json!({
+    /// How many items of this table meet this condition: asked directly, and so cheaply that a run can do so all the time.
+    pub fn count(&self, table: &str, attribute: &str, condition: &str, value: Option<i64>) -> u64 {
+        let mut request = serde_json::json!({
             "TableName": table,
-            "FilterExpression": "#a <= :until",
+            "FilterExpression": condition,
             "ExpressionAttributeNames": { "#a": attribute },
-            "ExpressionAttributeValues": { ":until": { "N": until.to_string() } },
         });
+        if let Some(value) = value {
+            request["ExpressionAttributeValues"] = serde_json::json!({ ":value": { "N": value.to_string() } });
+        }
         let found = self.database.scan(serde_json::from_value(request).unwrap()).unwrap();
-        serde_json::to_value(found).unwrap()["Count"] != 0
+        serde_json::to_value(found).unwrap()["Count"].as_u64().unwrap()
     }
 
     /// A client for the test's own use.
@@ -98,7 +99,7 @@ impl HttpConnector for Connector {
             }
             let kind = match operation.as_str() {
                 "TransactWriteItems" => Kind::Transaction,
-                "PutItem" | "UpdateItem" | "DeleteItem" => Kind::Write,
+                "PutItem" | "UpdateItem" | "DeleteItem" | "BatchWriteItem" => Kind::Write,
                 _ => Kind::Read,
             };
             let label = format!("dynamodb.{operation} {}", table(&body));
