@@ -15,6 +15,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use florin_domain::{
     event::{Event, EventData, EventType},
     ids::MerchantId,
+    mutation::{Mutation, mutated},
 };
 use florin_messaging::{
     Delivered, Outcome, PublishError, Publisher, Queue,
@@ -52,6 +53,7 @@ pub struct Processor {
     queue: Queue,
     clock: Clock,
     active_merchants: Cache<MerchantId, bool>,
+    jitter: fn() -> u8,
 }
 
 /// Why a message could not be brought to an end in this turn. It comes again when its visibility time-out ends.
@@ -76,7 +78,22 @@ impl Processor {
         clock: Clock,
     ) -> Self {
         let active_merchants = Cache::new(MERCHANT_AGE_MS_MAX, MERCHANTS_REMEMBERED_MAX);
-        Self { payments, merchants, gate, publisher, queue, clock, active_merchants }
+        Self {
+            payments,
+            merchants,
+            gate,
+            publisher,
+            queue,
+            clock,
+            active_merchants,
+            jitter: florin_platform::random::percent,
+        }
+    }
+
+    /// The processor with random numbers, from 0 to 99, of its caller's choice.
+    #[must_use]
+    pub fn with_jitter(self, jitter: fn() -> u8) -> Self {
+        Self { jitter, ..self }
     }
 
     /// Handles a batch; every payment ends, waits or fails by itself.
@@ -107,7 +124,7 @@ impl Processor {
     async fn turn(&self, event: &Event) -> Result<Outcome, Trouble> {
         let passage = match self.gate.enter().await? {
             Ok(passage) => passage,
-            Err(wait_ms) => return Ok(wait_for_gateway(wait_ms)),
+            Err(wait_ms) => return Ok(wait_for_gateway(wait_ms, (self.jitter)())),
         };
         let outcome = match (&event.data, event.event_type) {
             (EventData::Payment(payment), EventType::PaymentInitiated) => {
@@ -123,7 +140,10 @@ impl Processor {
     /// Publishes an end. A message that comes again publishes again, with the same event id (invariant 2).
     async fn announce(&self, end: Option<Event>) -> Result<Outcome, Trouble> {
         if let Some(event) = end {
-            self.publisher.publish(&event).await?;
+            let published = self.publisher.publish(&event).await;
+            if !mutated(Mutation::AckBeforePublish) {
+                published?;
+            }
         }
         Ok(Outcome::Done)
     }
@@ -151,8 +171,8 @@ fn wait_for_moment(ms: i64) -> Outcome {
 }
 
 /// While the breaker is open. A fresh copy waits, so that a long outage uses up no receives.
-fn wait_for_gateway(ms: i64) -> Outcome {
-    let spread = ms * SPREAD_PERCENT_MAX / 100 * i64::from(florin_platform::random::percent()) / 100;
+fn wait_for_gateway(ms: i64, jitter: u8) -> Outcome {
+    let spread = ms * SPREAD_PERCENT_MAX / 100 * i64::from(jitter) / 100;
     Outcome::Requeue(duration(ms + spread))
 }
 

@@ -98,7 +98,7 @@ impl Processor {
             return self.save(&claimed, failed, Next::Ended).await;
         }
         let answer = self.gate.take(passage, &claimed).await;
-        let (now, jitter) = (self.clock.now(), florin_platform::random::percent());
+        let (now, jitter) = (self.clock.now(), (self.jitter)());
         let (to, next) = saga::apply(&claimed, answer.result.clone(), now, jitter, answer.away);
         match self.save(&claimed, to, next).await? {
             // Its withdrawal was asked for while the step was taken: the same answer has another consequence now.

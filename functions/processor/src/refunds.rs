@@ -32,7 +32,7 @@ impl Processor {
             Some(RefundWritten::Lost(_)) => return Ok(wait(LOST_RACE_WAIT_MS)),
         };
         let answer = self.gate.take_refund(passage, &claimed).await;
-        let jitter = florin_platform::random::percent();
+        let jitter = (self.jitter)();
         let (to, next) = claimed.apply(answer.result, self.clock.now(), jitter, answer.away);
         let refund = match self.payments.save_refund(&claimed, &to).await? {
             None => return Err(Trouble::Unknown),

@@ -13,6 +13,7 @@ pub mod ids;
 pub mod journal;
 pub mod merchant;
 pub mod money;
+pub mod mutation;
 pub mod payment;
 pub mod refund;
 pub mod saga;

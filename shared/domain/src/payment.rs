@@ -9,6 +9,7 @@ use crate::{
     ids::{MerchantId, PaymentId, RefundId},
     journal::{Failure, JournalEntry, Step},
     money::{Currency, Money},
+    mutation::{Mutation, mutated},
     time::{MS_PER_SECOND, Timestamp},
 };
 
@@ -384,6 +385,9 @@ impl Payment {
 
     /// The key under which a step's outside effect happens: the same for every attempt (invariant 5).
     pub fn step_key(&self, step: Step) -> String {
+        if mutated(Mutation::FreshKeyPerAttempt) {
+            return format!("{}/{}/{}", self.id, step.as_str(), self.journal.len());
+        }
         format!("{}/{}", self.id, step.as_str())
     }
 

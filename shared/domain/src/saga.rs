@@ -14,6 +14,7 @@ use crate::{
     effect::{self, CHARGE, COMPENSATE, LEASE_MS, StepResult, Verdict},
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::AMOUNT_MAX_MINOR_UNITS,
+    mutation::{Mutation, mutated},
     payment::{Payment, PaymentView, SourceView, Status},
     time::Timestamp,
 };
@@ -193,6 +194,9 @@ pub fn apply(claimed: &Payment, result: StepResult, now: Timestamp, jitter: u8, 
         }
         Verdict::Done { reference } => {
             next.gateway_reference = Some(reference);
+            if next.is_cancel_requested() && mutated(Mutation::CancelIgnoresCharge) {
+                return (withdrawn(next, now), Next::Ended);
+            }
             if next.is_cancel_requested() {
                 next.lease_until = Some(now.plus_ms(LEASE_MS));
                 next.journal.push(JournalEntry::intent(Step::Compensate, 1, now));

@@ -22,6 +22,7 @@ use florin_domain::{
     analytics::{Ended, latency_bucket},
     ids::MerchantId,
     money::Currency,
+    mutation::{Mutation, mutated},
     time::Timestamp,
 };
 
@@ -182,6 +183,7 @@ impl Analytics {
         }
         let records = slices.iter().map(|(slice, events)| self.record_action(*slice, events));
         let counts = counters.iter().map(|((merchant, sk), counters)| self.counter_action(merchant, sk, counters));
+        let records = records.filter(|_| !mutated(Mutation::CountWithoutRecord));
         records
             .chain(counts)
             .map(|update| update.map(|update| TransactWriteItem::builder().update(update).build()))

@@ -18,6 +18,7 @@ use aws_sdk_dynamodb::{
 use florin_domain::{
     event::Event,
     ids::{DeliveryId, MerchantId},
+    mutation::{Mutation, mutated},
     time::Timestamp,
     webhook::{AttemptResult, Delivery, DeliveryStatus, ENDPOINTS_PER_MERCHANT_MAX, Target, WebhookEndpoint},
 };
@@ -126,6 +127,9 @@ impl Webhooks {
         delivery: &Delivery,
         attempt: &Attempt,
     ) -> Result<Delivery, StoreError> {
+        if mutated(Mutation::NoWebhookRecord) {
+            return Ok(delivery.clone());
+        }
         let (pk, sk) = key(event, target);
         let earlier = if delivery.status == DeliveryStatus::Delivered { "n <= :n" } else { "n < :n" };
         let mut set = "id = :id, m = :m, t = :t, st = :st, n = :n, #ttl = :ttl, \

@@ -40,11 +40,16 @@ impl Dynamo {
         let endpoint = format!("http://{}", receiver.await.unwrap());
         let meter = Meter::default();
         let client = client(&endpoint, &meter).await;
-        for table in &TABLES {
-            create(&client, table).await;
-        }
+        create_tables(&client).await;
         meter.reset();
         Self { client, meter, endpoint }
+    }
+}
+
+/// Creates all tables, named as in `schema`.
+pub(crate) async fn create_tables(client: &Client) {
+    for table in &TABLES {
+        create(client, table).await;
     }
 }
 

@@ -1,5 +1,5 @@
-//! What tests share: an embedded DynamoDB with our tables, fakes of the ports, builders, and a meter that counts calls
-//! and write units.
+//! What tests share: an embedded DynamoDB with our tables, fakes of the ports, builders, a meter that counts calls
+//! and write units, and what the crash matrix is made of: faults, queues on a set clock, repeatable randomness.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -11,7 +11,10 @@
 )]
 
 pub mod build;
+pub mod bus;
 pub mod dynamo;
 pub mod fakes;
+pub mod faults;
 pub mod gateway;
 pub mod meter;
+pub mod seeded;

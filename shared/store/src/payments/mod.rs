@@ -39,6 +39,7 @@ use florin_domain::{
     effect::LEASE_MS,
     ids::{MerchantId, PaymentId},
     journal::JournalEntry,
+    mutation::{Mutation, mutated},
     payment::{Payment, Status},
     time::Timestamp,
 };
@@ -79,8 +80,10 @@ impl Payments {
     /// Writes a new payment if there is none of its id: the payment is its own idempotency record (invariant 1).
     pub async fn create(&self, payment: &Payment) -> Result<Written, StoreError> {
         let mut item = payment_item(payment);
-        item.insert("ds".to_owned(), text(due_shard(payment.id.as_str())));
-        item.insert("da".to_owned(), moment(due_at(payment, payment.created_at)));
+        if !mutated(Mutation::NoDueIndex) {
+            item.insert("ds".to_owned(), text(due_shard(payment.id.as_str())));
+            item.insert("da".to_owned(), moment(due_at(payment, payment.created_at)));
+        }
         let put = self
             .client
             .put_item()
@@ -117,7 +120,11 @@ impl Payments {
             .update_item()
             .table_name(&self.table)
             .key("pk", text(id.as_str()))
-            .condition_expression("st = :pending AND v = :one")
+            .condition_expression(if mutated(Mutation::NoConditionOnClaim) {
+                "attribute_exists(pk) OR st = :pending"
+            } else {
+                "st = :pending AND v = :one"
+            })
             .update_expression("SET st = :processing, v = v + :one, ua = :now, le = :lease, j = :journal")
             .expression_attribute_values(":pending", text(Status::Pending.as_str()))
             .expression_attribute_values(":processing", text(Status::Processing.as_str()))

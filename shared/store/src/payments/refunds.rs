@@ -7,6 +7,7 @@ use aws_sdk_dynamodb::{
 };
 use florin_domain::{
     ids::{MerchantId, RefundId},
+    mutation::{Mutation, mutated},
     payment::{Payment, REFUNDS_PER_PAYMENT_MAX, Status},
     refund::{Refund, RefundStatus},
 };
@@ -64,10 +65,12 @@ impl Payments {
         let reserve = Update::builder()
             .table_name(&self.table)
             .key("pk", text(payment.id.as_str()))
-            .condition_expression(
+            .condition_expression(if mutated(Mutation::RefundWithoutLimit) {
+                "st = :completed OR rr <= :most OR size(rf) < :refunds_max"
+            } else {
                 "st = :completed AND (attribute_not_exists(rr) OR rr <= :most) \
-                 AND (attribute_not_exists(rf) OR size(rf) < :refunds_max)",
-            )
+                 AND (attribute_not_exists(rf) OR size(rf) < :refunds_max)"
+            })
             .update_expression("SET rf = list_append(if_not_exists(rf, :none), :refund) ADD rr :amount")
             .expression_attribute_values(":completed", text(Status::Completed.as_str()))
             .expression_attribute_values(":most", number(most))

@@ -1,0 +1,42 @@
+//! The queues as `template.yaml` has them, so that the matrix runs on what is deployed.
+
+use florin_testing::bus::Subscription;
+
+/// Each consumer's queue, by its names in the template.
+pub(crate) const PROCESSING: &str = "processing";
+pub(crate) const WEBHOOK: &str = "webhook";
+pub(crate) const ANALYTICS: &str = "analytics";
+
+const QUEUES: [(&str, &str, &str); 3] = [
+    (PROCESSING, "ProcessingQueue", "ProcessingSubscription"),
+    (WEBHOOK, "WebhookQueue", "WebhookSubscription"),
+    (ANALYTICS, "AnalyticsQueue", "AnalyticsSubscription"),
+];
+
+/// The queues and what they take.
+pub(crate) fn subscriptions() -> Vec<Subscription> {
+    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
+    let read = |(queue, resource, subscription): &(&'static str, &str, &str)| {
+        let policy = value(&template, subscription, "FilterPolicy:").split(['[', ']']).nth(1).unwrap();
+        let types = policy.split(',').map(|name| name.trim().to_owned()).collect();
+        Subscription {
+            queue,
+            types,
+            visibility_ms: number(&template, resource, "VisibilityTimeout: ") * 1_000,
+            receives_max: u32::try_from(number(&template, resource, "maxReceiveCount: ")).unwrap(),
+        }
+    };
+    QUEUES.iter().map(read).collect()
+}
+
+/// What stands behind this text in a resource.
+fn value<'a>(template: &'a str, resource: &str, key: &str) -> &'a str {
+    let from = template.split(&format!("\n  {resource}:\n")).nth(1).unwrap();
+    let until = from.find("\n\n  ").unwrap_or(from.len());
+    from[..until].split(key).nth(1).unwrap_or_else(|| panic!("{resource} has no {key}"))
+}
+
+fn number(template: &str, resource: &str, key: &str) -> i64 {
+    let digits: String = value(template, resource, key).chars().take_while(char::is_ascii_digit).collect();
+    digits.parse().unwrap()
+}
