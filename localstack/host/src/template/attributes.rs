@@ -174,6 +174,7 @@ pub(super) fn attributes_of(kind: Type) -> &'static [&'static str] {
         | Type::Subscription
         | Type::Policy
         | Type::Dashboard
+        | Type::MetricFilter
         | Type::QueuePolicy
         | Type::TopicPolicy
         | Type::MetricFilter
