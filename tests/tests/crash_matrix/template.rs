@@ -17,8 +17,10 @@ const QUEUES: [(&str, &str, &str); 3] = [
 pub(crate) fn subscriptions() -> Vec<Subscription> {
     let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
     let read = |(queue, resource, subscription): &(&'static str, &str, &str)| {
-        let policy = value(&template, subscription, "FilterPolicy:").split(['[', ']']).nth(1).unwrap();
-        let types = policy.split(',').map(|name| name.trim().to_owned()).collect();
+        let policy = value(&template, subscription, "FilterPolicy:").split("RedrivePolicy").next().unwrap();
+        let words = policy.split(|c: char| !c.is_ascii_lowercase() && c != '.');
+        let types: Vec<String> = words.filter(|word| word.contains('.')).map(str::to_owned).collect();
+        assert!(!types.is_empty(), "{subscription} takes nothing");
         Subscription {
             queue,
             types,
