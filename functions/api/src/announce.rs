@@ -29,6 +29,11 @@ pub(crate) async fn initiated(api: &Api, payment: &Payment, correlation: &Correl
     }
 }
 
+/// Sets a payment going again that was stuck.
+pub(crate) async fn again(api: &Api, payment: &Payment, correlation: &Correlation) {
+    publish(api, &Event::initiated(payment, correlation)).await;
+}
+
 fn is_near(payment: &Payment, now: Timestamp) -> bool {
     payment.process_at.is_none_or(|at| at.ms_since(now) <= HANDOVER_MS + DUE_AFTER_MS)
 }
@@ -52,4 +57,9 @@ pub(crate) async fn ended(api: &Api, due: &Due, correlation: &Correlation) {
     {
         tracing::warn!(id = due.id(), %error, "announced, but it stays due: the sweeper announces it again");
     }
+}
+
+/// Sets a refund going again that was stuck.
+pub(crate) async fn refund_again(api: &Api, refund: &Refund, correlation: &Correlation) {
+    publish(api, &Event::refund_initiated(refund, correlation)).await;
 }

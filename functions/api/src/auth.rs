@@ -1,4 +1,4 @@
-//! Who calls: an API key, looked up by its keyed hash.
+//! Who calls: a merchant by an API key, looked up by its keyed hash, or an operator by the one key of the deployment.
 
 use std::sync::Arc;
 
@@ -51,6 +51,18 @@ impl FromRequestParts<Arc<Api>> for Caller {
     }
 }
 
+/// An operator of this deployment. A handler that takes it cannot be reached with a merchant's key.
+pub(crate) struct Operator;
+
+impl FromRequestParts<Arc<Api>> for Operator {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
+        let key = bearer(&parts.headers).filter(|key| api.dependencies.root_key.is_operator_key(key));
+        key.map(|_| Self).ok_or(Problem::OperatorKeyInvalid)
+    }
+}
+
 async fn merchant_of(api: &Api, hash: String, now: Timestamp) -> Result<MerchantId, Problem> {
     if let Some(merchant_id) = api.keys.0.get(&hash, now) {
         return Ok(merchant_id);
@@ -62,10 +74,14 @@ async fn merchant_of(api: &Api, hash: String, now: Timestamp) -> Result<Merchant
 }
 
 fn presented(headers: &HeaderMap) -> Result<&str, Problem> {
-    if let Some(value) = headers.get(header::AUTHORIZATION) {
-        let (scheme, key) = value.to_str().ok().and_then(|text| text.split_once(' ')).ok_or(Problem::ApiKeyInvalid)?;
-        return if scheme.eq_ignore_ascii_case("bearer") { Ok(key.trim()) } else { Err(Problem::ApiKeyInvalid) };
+    if headers.contains_key(header::AUTHORIZATION) {
+        return bearer(headers).ok_or(Problem::ApiKeyInvalid);
     }
     let value = headers.get("x-api-key").ok_or(Problem::ApiKeyMissing)?;
     value.to_str().map_err(|_| Problem::ApiKeyInvalid)
+}
+
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let (scheme, key) = headers.get(header::AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
 }

@@ -2,7 +2,13 @@
 
 use std::sync::Arc;
 
-use axum::{Json, extract::State};
+use axum::{
+    Json,
+    extract::State,
+    http::header,
+    response::{IntoResponse, Response},
+};
+use florin_domain::breaker::BreakerState;
 use serde_json::{Value, json};
 
 use crate::{Api, problem::Problem};
@@ -17,8 +23,38 @@ pub(crate) async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// The tables can be read.
+/// The tables can be read. A gateway that is away does not make the API unready: payments are accepted, and wait.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
-    api.dependencies.merchants.ping().await.map_err(|error| Problem::Unavailable(error.to_string()))?;
-    Ok(Json(json!({ "status": "ok", "checks": { "dynamodb": "ok" } })))
+    let deps = &api.dependencies;
+    deps.merchants.ping().await.map_err(|error| Problem::Unavailable(error.to_string()))?;
+    let breaker = deps.breaker.current(deps.clock.now()).await?;
+    Ok(Json(json!({ "status": "ok", "checks": { "dynamodb": "ok", "gateway": breaker.state.as_str() } })))
+}
+
+/// The state that all instances share, in the text format of Prometheus; nothing of any merchant.
+pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
+    let breaker = api.dependencies.breaker.current(api.dependencies.clock.now()).await?;
+    let states = BreakerState::ALL.map(|state| {
+        let is = u8::from(state == breaker.state);
+        format!("florin_gateway_breaker_state{{state=\"{}\"}} {is}\n", state.as_str())
+    });
+    let text = format!(
+        "# HELP florin_build_info The version of this instance.\n\
+         # TYPE florin_build_info gauge\n\
+         florin_build_info{{version=\"{version}\"}} 1\n\
+         # HELP florin_gateway_breaker_state 1 for where the circuit breaker around the gateway stands.\n\
+         # TYPE florin_gateway_breaker_state gauge\n\
+         {states}\
+         # HELP florin_gateway_breaker_openings Openings since the circuit breaker was last closed.\n\
+         # TYPE florin_gateway_breaker_openings gauge\n\
+         florin_gateway_breaker_openings {openings}\n\
+         # HELP florin_gateway_failures_in_a_row Failed calls of the gateway in a row while the breaker is closed.\n\
+         # TYPE florin_gateway_failures_in_a_row gauge\n\
+         florin_gateway_failures_in_a_row {failures}\n",
+        version = env!("CARGO_PKG_VERSION"),
+        states = states.concat(),
+        openings = breaker.openings,
+        failures = breaker.failures,
+    );
+    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text).into_response())
 }

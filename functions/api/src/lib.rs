@@ -1,4 +1,4 @@
-//! The merchants' HTTP API: an axum router that runs under Lambda and, in tests, under nothing at all.
+//! The HTTP API, for merchants and operators: an axum router that runs under Lambda and, in tests, under nothing at all.
 //!
 //! One file per route. What a request may get wrong, and in which order it is told, stands in `problem`.
 
@@ -9,6 +9,7 @@ mod body;
 mod context;
 mod health;
 mod idempotency;
+mod ops;
 mod payments;
 pub mod problem;
 mod query;
@@ -24,7 +25,9 @@ use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
-use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+use florin_store::{
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+};
 
 pub use crate::{auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX};
 
@@ -38,6 +41,10 @@ pub struct Dependencies {
     pub merchants: Merchants,
     /// The counters.
     pub analytics: Analytics,
+    /// The circuit breaker around the gateway, as the processor sees it.
+    pub breaker: SharedBreaker,
+    /// What operators did.
+    pub audit: Audit,
     /// Where cards become tokens.
     pub gateway: Arc<dyn Gateway>,
     /// Where events go.
@@ -65,6 +72,7 @@ pub fn router(dependencies: Dependencies) -> Router {
         .route("/health", get(health::health))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
         .route("/v1/payments", get(payments::list::list).post(payments::create::create))
         .route("/v1/payments/{id}", get(payments::get::get))
         .route("/v1/payments/{id}/timeline", get(payments::timeline::timeline))
@@ -75,6 +83,11 @@ pub fn router(dependencies: Dependencies) -> Router {
         .route("/v1/refunds", get(refunds::list::list))
         .route("/v1/refunds/{id}", get(refunds::get::get))
         .route("/v1/analytics/payments", get(analytics::payments))
+        .route("/v1/ops/stuck", get(ops::stuck::list))
+        .route("/v1/ops/payments/{id}/retry", post(ops::resolve::retry_payment))
+        .route("/v1/ops/payments/{id}/settle", post(ops::resolve::settle_payment))
+        .route("/v1/ops/refunds/{id}/retry", post(ops::resolve::retry_refund))
+        .route("/v1/ops/refunds/{id}/settle", post(ops::resolve::settle_refund))
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), context::layer))

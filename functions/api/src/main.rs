@@ -6,7 +6,9 @@ use florin_api::{Dependencies, router};
 use florin_gateway::StripeGateway;
 use florin_messaging::SnsPublisher;
 use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry};
-use florin_store::{analytics::Analytics, merchants::Merchants, payments::Payments};
+use florin_store::{
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), lambda_http::Error> {
@@ -25,8 +27,11 @@ async fn main() -> Result<(), lambda_http::Error> {
     if let Err(error) = pinged {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }
+    let payments_table = config::required("PAYMENTS_TABLE")?;
     let app = router(Dependencies {
-        payments: Payments::new(dynamodb.clone(), config::required("PAYMENTS_TABLE")?),
+        payments: Payments::new(dynamodb.clone(), &payments_table),
+        breaker: SharedBreaker::new(dynamodb.clone(), payments_table),
+        audit: Audit::new(dynamodb.clone(), config::required("AUDIT_TABLE")?),
         merchants,
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),

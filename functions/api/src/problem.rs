@@ -3,7 +3,7 @@
 //! One bad request always yields one code. The order in which a request is judged:
 //!
 //! 1. route (404), method (405)
-//! 2. API key (401)
+//! 2. API key or operator key (401)
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
@@ -41,6 +41,8 @@ pub enum Problem {
     ApiKeyMissing,
     /// A key that authenticates nobody.
     ApiKeyInvalid,
+    /// No key of an operator.
+    OperatorKeyInvalid,
     /// Not `application/json`.
     ContentTypeUnsupported,
     /// A POST that moves money needs an `Idempotency-Key`.
@@ -162,6 +164,12 @@ impl Problem {
             Self::ApiKeyInvalid => {
                 described(StatusCode::UNAUTHORIZED, "Unauthorized", "api_key_invalid", "The API key is not valid.")
             }
+            Self::OperatorKeyInvalid => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "operator_key_invalid",
+                "Send the operator key as 'Authorization: Bearer op_…'.",
+            ),
             Self::ContentTypeUnsupported => described(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "Unsupported media type",

@@ -142,6 +142,11 @@ impl SeededMerchant {
     }
 }
 
+/// The key with which operators of this stack call `/v1/ops`.
+pub(crate) fn operator_key(root_key: &str) -> Result<String> {
+    Ok(read(root_key)?.operator_key().expose_text())
+}
+
 async fn merchants(env: &LocalEnv) -> Result<Merchants> {
     Ok(Merchants::new(Client::new(&stack::sdk(env).await?), env.required("FLORIN_MERCHANTS_TABLE")?))
 }

@@ -13,7 +13,7 @@ use crate::{
     emulator::{self, Emulator},
     local_env::LocalEnv,
     place::Place,
-    process,
+    process, seed,
     settings::Settings,
 };
 
@@ -75,6 +75,7 @@ pub(crate) fn local_env(
     env.set("FLORIN_GATEWAY_URL", output("GatewayUrl")?);
     env.set("FLORIN_GATEWAY_KEY", &settings.gateway_key);
     env.set("FLORIN_ROOT_KEY", &settings.root_key);
+    env.set("FLORIN_OPERATOR_KEY", seed::operator_key(&settings.root_key)?);
     env.set("AWS_ENDPOINT_URL", endpoint);
     env.set("AWS_REGION", REGION);
     env.set("AWS_DEFAULT_REGION", REGION);

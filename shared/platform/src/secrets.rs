@@ -1,5 +1,6 @@
 //! Secrets are derived, not stored (ADR 0004): from one root key, held by the environment, come the keyed hashes under
-//! which API keys are looked up and the secrets that sign webhooks. So no table holds one (invariant 8).
+//! which API keys are looked up, the secrets that sign webhooks and the key of operators. So no table holds one
+//! (invariant 8).
 
 use std::fmt;
 
@@ -12,6 +13,10 @@ use crate::config::ConfigError;
 
 /// Bytes of the root key.
 pub const ROOT_KEY_BYTES: usize = 32;
+
+/// What the operator key begins with.
+const OPERATOR_KEY_PREFIX: &str = "op_";
+const OPERATOR_PURPOSE: &str = "operator-key/1";
 
 /// The key from which all others are derived.
 #[derive(Clone)]
@@ -32,14 +37,7 @@ impl RootKey {
 
     /// Reads 64 hexadecimal characters.
     pub fn from_hex(hex: &str) -> Option<Self> {
-        if hex.len() != ROOT_KEY_BYTES * 2 || !hex.is_ascii() {
-            return None;
-        }
-        let mut key = Box::new([0; ROOT_KEY_BYTES]);
-        for (byte, place) in key.iter_mut().zip((0..).step_by(2)) {
-            *byte = u8::from_str_radix(hex.get(place..place + 2)?, 16).ok()?;
-        }
-        Some(Self(std::sync::Arc::new(SecretBox::new(key))))
+        Some(Self(std::sync::Arc::new(read_hex(hex)?)))
     }
 
     /// HMAC-SHA256 over a purpose and a subject; the purpose keeps derived secrets of different kinds apart.
@@ -54,10 +52,37 @@ impl RootKey {
         self.derive("api-key/1", api_key).iter().map(|byte| format!("{byte:02x}")).collect()
     }
 
+    /// The key with which operators of this deployment call `/v1/ops`.
+    pub fn operator_key(&self) -> OperatorKey {
+        OperatorKey(SecretBox::new(Box::new(self.derive(OPERATOR_PURPOSE, ""))))
+    }
+
+    /// Whether this is the operator key, found out in constant time.
+    pub fn is_operator_key(&self, presented: &str) -> bool {
+        let presented = presented.strip_prefix(OPERATOR_KEY_PREFIX).and_then(read_hex);
+        // Both are hashed under the root key, so that the time of comparing them tells nothing of the key itself.
+        let hash = |key: &SecretBox<[u8; ROOT_KEY_BYTES]>| {
+            mac(self.0.expose_secret(), &[b"operator-key-compared/1\0", key.expose_secret()])
+        };
+        presented.is_some_and(|key| hash(&key) == hash(&self.operator_key().0))
+    }
+
     /// The secret that signs webhooks for `owner` (a merchant or an endpoint); rotation counts the generation up.
     pub fn webhook_secret(&self, owner: &str, generation: u32) -> WebhookSecret {
         WebhookSecret(SecretBox::new(Box::new(self.derive("webhook-signing/1", &format!("{owner}/{generation}")))))
     }
+}
+
+/// 32 bytes in hexadecimal.
+fn read_hex(hex: &str) -> Option<SecretBox<[u8; ROOT_KEY_BYTES]>> {
+    if hex.len() != ROOT_KEY_BYTES * 2 || !hex.is_ascii() {
+        return None;
+    }
+    let mut bytes = Box::new([0; ROOT_KEY_BYTES]);
+    for (byte, place) in bytes.iter_mut().zip((0..).step_by(2)) {
+        *byte = u8::from_str_radix(hex.get(place..place + 2)?, 16).ok()?;
+    }
+    Some(SecretBox::new(bytes))
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
@@ -67,6 +92,23 @@ fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
         mac.update(part);
     }
     mac.finalize().into_bytes().into()
+}
+
+/// The key of this deployment's operators.
+pub struct OperatorKey(SecretBox<[u8; 32]>);
+
+impl fmt::Debug for OperatorKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("OperatorKey")
+    }
+}
+
+impl OperatorKey {
+    /// `op_` and 64 hexadecimal characters, for operators and for nobody else.
+    pub fn expose_text(&self) -> String {
+        let hex: String = self.0.expose_secret().iter().map(|byte| format!("{byte:02x}")).collect();
+        format!("{OPERATOR_KEY_PREFIX}{hex}")
+    }
 }
 
 /// The secret that signs webhooks, as Standard Webhooks 1.0.0 has it: 24 to 64 bytes.
@@ -121,8 +163,24 @@ mod tests {
     }
 
     #[test]
+    fn a_root_key_has_one_operator_key() {
+        let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
+        let key = a.operator_key().expose_text();
+        assert_eq!((key.len(), key.starts_with("op_")), (67, true));
+        assert!(a.is_operator_key(&key) && !b.is_operator_key(&key));
+        let mut flipped = key.clone();
+        flipped.replace_range(66.., if key.ends_with('0') { "1" } else { "0" });
+        for wrong in
+            ["", "op_", &key[3..], &key[..66], &flipped, &format!("{key}0"), &format!("op_{}", "00".repeat(32))]
+        {
+            assert!(!a.is_operator_key(wrong), "{wrong}");
+        }
+    }
+
+    #[test]
     fn nothing_shows_a_secret() {
         let root = RootKey::from_hex(&"ab".repeat(32)).unwrap();
-        assert_eq!(format!("{root:?} {:?}", root.webhook_secret("a", 1)), "RootKey WebhookSecret");
+        let shown = format!("{root:?} {:?} {:?}", root.webhook_secret("a", 1), root.operator_key());
+        assert_eq!(shown, "RootKey WebhookSecret OperatorKey");
     }
 }

@@ -25,6 +25,7 @@ use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_processor::{Gate, Processor};
 use florin_store::{
     analytics::Analytics,
+    audit::Audit,
     breaker::SharedBreaker,
     failures::Failures,
     merchants::Merchants,
@@ -458,7 +459,9 @@ impl Wiring<'_> {
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
-            analytics: Analytics::reader(client, "analytics"),
+            analytics: Analytics::reader(client.clone(), "analytics"),
+            breaker: SharedBreaker::new(client.clone(), "payments"),
+            audit: Audit::new(client, "audit"),
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
             root_key: self.root.clone(),

@@ -1,4 +1,5 @@
 //! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
+#![allow(dead_code, reason = "not every test file needs everything")]
 
 use std::sync::Arc;
 
@@ -20,6 +21,8 @@ use florin_domain::{
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_store::{
     analytics::Analytics,
+    audit::Audit,
+    breaker::SharedBreaker,
     merchants::Merchants,
     payments::{DUE_SHARDS, Payments},
 };
@@ -89,6 +92,8 @@ impl World {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
+            breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
+            audit: Audit::new(world.dynamo.client.clone(), "audit"),
             gateway: world.gateway.clone(),
             publisher: world.publisher.clone(),
             root_key: world.root_key.clone(),
@@ -116,7 +121,6 @@ impl World {
     }
 
     /// The status alone, whatever it is.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn raw_status(&self, request: Request<Body>) -> u16 {
         self.app.clone().oneshot(request).await.unwrap().status().as_u16()
     }
@@ -151,26 +155,22 @@ impl World {
     }
 
     /// A command: a POST without a body.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn command(&self, id: &PaymentId, command: &str, expected: u16) -> Answer {
         let request = request("POST", &format!("/v1/payments/{id}/{command}")).header("x-api-key", KEY);
         self.send(request.body(Body::empty()).unwrap(), expected).await
     }
 
     /// A new payment, as it is stored.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn payment(&self, key: &str, body: &Value) -> Payment {
         let id = self.post(key, body, 201).await.body["id"].as_str().unwrap().parse().unwrap();
         self.stored_payment(&id).await
     }
 
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn stored_payment(&self, id: &PaymentId) -> Payment {
         self.payments.get_of_any_merchant(id).await.unwrap().unwrap()
     }
 
     /// The payment after its first claim: a processor has it.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn claimed(&self, payment: &Payment) -> Payment {
         let claimed = saga::claim(payment, Step::Charge, None, self.clock.now());
         self.payments.save(payment, &claimed).await.unwrap();
@@ -178,13 +178,11 @@ impl World {
     }
 
     /// The types of all events so far, in the order in which they were published.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub fn published(&self) -> Vec<&'static str> {
         self.publisher.events().iter().map(|event| event.event_type.as_str()).collect()
     }
 
     /// Ids of what is due by this moment.
-    #[allow(dead_code, reason = "not every test file needs it")]
     pub async fn due(&self, by: Timestamp) -> Vec<String> {
         let mut ids = Vec::new();
         for shard in 0..DUE_SHARDS {

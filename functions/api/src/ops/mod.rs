@@ -1,0 +1,5 @@
+//! `/v1/ops`: what operators see and do. Every route takes [`Operator`](crate::auth::Operator), so that none can be
+//! reached with a merchant's key.
+
+pub(crate) mod resolve;
+pub(crate) mod stuck;
