@@ -14,6 +14,7 @@ mod faults;
 mod host;
 mod local_env;
 mod ministack;
+mod operations;
 mod place;
 mod process;
 mod python;
@@ -21,6 +22,7 @@ mod seed;
 mod settings;
 mod stack;
 mod status;
+mod stuck;
 mod table;
 mod up;
 
@@ -50,6 +52,8 @@ enum Command {
     Faults(faults::Options),
     /// Shows what was called, and what AWS would bill for it
     Counters(counters::Options),
+    /// Lists payments and refunds that wait for a person, and decides what becomes of them
+    Stuck(stuck::Options),
     /// Lists, shows and replays messages that used up their receives
     DeadLetters(dead_letters::Options),
 }
@@ -63,6 +67,7 @@ async fn main() -> ExitCode {
         Command::Status(options) => status::run(&options).await,
         Command::Faults(options) => faults::run(&options).await,
         Command::Counters(options) => counters::run(&options).await,
+        Command::Stuck(options) => stuck::run(&options).await,
         Command::DeadLetters(options) => dead_letters::run(&options).await,
     };
     match outcome {

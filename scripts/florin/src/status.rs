@@ -8,6 +8,7 @@ use crate::{
     control::Control,
     counters::Counters,
     emulator::Emulator,
+    operations::Operations,
     place::{Place, StateDir},
     stack::{self, CONSUMERS},
     table,
@@ -39,11 +40,19 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let [undelivered, ..] = depth(&queues, env.required("FLORIN_UNDELIVERED_EVENTS_URL")?).await?;
     say!("");
     say!("events that no queue took: {undelivered}");
+    let api = Operations::of(&env)?;
+    say!("circuit breaker of the gateway: {}", or_why(api.breaker().await));
+    say!("payments and refunds that wait for a person: {}", or_why(api.stuck().await.map(|stuck| stuck.len())));
     if emulator == Emulator::Host {
         say!("");
         Counters::of(&Control::of(&env)?).await?.lines(false).iter().for_each(|line| say!("{line}"));
     }
     Ok(())
+}
+
+/// What the API said, or why it did not: the rest of the status is worth seeing without it.
+fn or_why(answer: Result<impl ToString>) -> String {
+    answer.map_or_else(|error| format!("unknown: {error:#}"), |answer| answer.to_string())
 }
 
 /// Messages waiting, in flight and delayed. SQS calls them approximate; on one machine they are exact.
