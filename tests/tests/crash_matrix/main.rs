@@ -59,7 +59,7 @@ fn wanted_points(seed: u64) -> Vec<Point> {
     wanted.extend(
         points(&scenarios, modes)
             .into_iter()
-            .filter(|point| all || name.is_some() || point.scenario.core || seeded.hits(SAMPLE_ONE_IN)),
+            .filter(|point| all || name.is_some() || seeded.hits(if point.scenario.core { 1 } else { SAMPLE_ONE_IN })),
     );
     wanted
 }

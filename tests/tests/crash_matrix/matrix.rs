@@ -19,7 +19,7 @@ use crate::{
 /// Threads that try points, each with a runtime and a receiver of its own.
 const WORKERS: usize = 2;
 /// Of the points outside the core the bounded run tries one in so many.
-pub(crate) const SAMPLE_ONE_IN: usize = 3;
+pub(crate) const SAMPLE_ONE_IN: usize = 12;
 
 /// How the queues behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
