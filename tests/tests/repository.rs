@@ -386,7 +386,10 @@ fn nothing_that_is_deployed_can_be_wrong_on_purpose() {
 
     let wrong = "florin-domain = { workspace = true, features = [\"mutations\"] }";
     assert_eq!(enables_mutations(&[("functions/api/Cargo.toml", wrong)]).len(), 1);
-    assert_eq!(enables_mutations(&[("shared/domain/Cargo.toml", "default = [\"mutations\"]\nmutations = []")]).len(), 1);
+    assert_eq!(
+        enables_mutations(&[("shared/domain/Cargo.toml", "default = [\"mutations\"]\nmutations = []")]).len(),
+        1
+    );
 }
 
 #[test]

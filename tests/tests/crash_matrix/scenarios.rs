@@ -150,7 +150,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 world.drain().await.unwrap();
                 world.refund(0, Some(400), "part").await;
                 world.refund(0, None, "rest").await;
-                world.refund(0, Some(1), "too much").await;
+                world.refund(0, Some(1), "too-much").await;
             })
         },
     },

@@ -21,11 +21,7 @@ use florin_messaging::Queue;
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_processor::{Gate, Processor};
 use florin_store::{
-    analytics::Analytics,
-    breaker::SharedBreaker,
-    failures::Failures,
-    merchants::Merchants,
-    payments::Payments,
+    analytics::Analytics, breaker::SharedBreaker, failures::Failures, merchants::Merchants, payments::Payments,
     webhooks::Webhooks,
 };
 use florin_sweeper::Sweeper;
@@ -293,7 +289,8 @@ impl World {
     pub(crate) async fn refund(&mut self, order: usize, amount: Option<i64>, key: &str) {
         let payment_id = self.orders[order].id.clone();
         let body = amount.map_or_else(|| json!({}), |amount| json!({ "amount": amount }));
-        let (status, _, answer) = self.post(&format!("/v1/payments/{payment_id}/refunds"), key, &body.to_string()).await;
+        let (status, _, answer) =
+            self.post(&format!("/v1/payments/{payment_id}/refunds"), key, &body.to_string()).await;
         assert!(matches!(status, 201 | 409 | 422), "{status} {answer}");
         if status == 201 {
             let id = serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().parse().unwrap();
