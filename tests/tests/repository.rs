@@ -363,6 +363,35 @@ fn every_crate_has_the_workspaces_lints() {
     }
 }
 
+/// Manifests in which something enables the wrong versions of the product, other than the switch of their test.
+fn enables_mutations<'a>(manifests: &[(&'a str, &str)]) -> Vec<&'a str> {
+    let names_it = |text: &str, switch: &str| {
+        text.lines().any(|line| !line.starts_with('#') && line.contains("mutations") && line != switch)
+    };
+    let switch = |path: &str| match path {
+        "shared/domain/Cargo.toml" => "mutations = []",
+        "tests/Cargo.toml" => "mutations = [\"florin-domain/mutations\"]",
+        _ => "",
+    };
+    let wrong = manifests.iter().filter(|(path, text)| names_it(text, switch(path)));
+    wrong.map(|(path, _)| *path).collect()
+}
+
+#[test]
+fn nothing_that_is_deployed_can_be_wrong_on_purpose() {
+    let paths: Vec<String> = files().into_iter().filter(|path| path.ends_with("Cargo.toml")).collect();
+    let texts: Vec<String> = paths.iter().map(|path| read(path)).collect();
+    let manifests: Vec<(&str, &str)> = paths.iter().map(String::as_str).zip(texts.iter().map(String::as_str)).collect();
+    assert_eq!(enables_mutations(&manifests), Vec::<&str>::new());
+
+    let wrong = "florin-domain = { workspace = true, features = [\"mutations\"] }";
+    assert_eq!(enables_mutations(&[("functions/api/Cargo.toml", wrong)]).len(), 1);
+    assert_eq!(
+        enables_mutations(&[("shared/domain/Cargo.toml", "default = [\"mutations\"]\nmutations = []")]).len(),
+        1
+    );
+}
+
 #[test]
 fn decisions_are_numbered_without_gaps() {
     let mut numbers: Vec<u32> =

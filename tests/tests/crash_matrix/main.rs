@@ -25,7 +25,7 @@ mod world;
 use florin_testing::seeded::Seeded;
 
 use crate::{
-    matrix::{Mode, Point, SAMPLE_ONE_IN, points, try_all},
+    matrix::{Mode, Point, SAME_CALLS_IN_CORE, SAMPLE_POINTS, points, try_all},
     scenarios::{SCENARIOS, Scenario},
 };
 
@@ -50,24 +50,26 @@ fn wanted_points(seed: u64) -> Vec<Point> {
     let scenarios: Vec<&'static Scenario> =
         SCENARIOS.iter().filter(|scenario| name.as_ref().is_none_or(|name| name == scenario.name)).collect();
     assert!(!scenarios.is_empty(), "there is no scenario {name:?}");
-    let calm = scenarios
-        .iter()
-        .flat_map(|scenario| Mode::ALL.map(|mode| Point { scenario, mode, strike: None, call: None, mutation: None }));
+    let calm = scenarios.iter().flat_map(|scenario| {
+        Mode::ALL.map(|mode| Point { scenario, mode, strike: None, call: None, same_before: 0, mutation: None })
+    });
     let mut wanted: Vec<Point> = calm.collect();
     let modes = if all { &Mode::WITH_FAULTS[..] } else { &[Mode::Plain] };
-    let mut seeded = Seeded::named(seed, "sample");
-    wanted.extend(
-        points(&scenarios, modes)
-            .into_iter()
-            .filter(|point| all || name.is_some() || point.scenario.core || seeded.hits(SAMPLE_ONE_IN)),
-    );
+    let whole = all || name.is_some();
+    let in_core = |point: &Point| point.scenario.core && point.same_before < SAME_CALLS_IN_CORE;
+    let (core, mut rest): (Vec<Point>, Vec<Point>) =
+        points(&scenarios, modes).into_iter().partition(|point| whole || in_core(point));
+    Seeded::named(seed, "sample").shuffle(&mut rest);
+    wanted.extend(core.into_iter().chain(rest.into_iter().take(SAMPLE_POINTS)));
     wanted
 }
 
 #[test]
 fn whatever_call_goes_wrong_every_payment_ends_once() {
     let seed = seed();
-    let outcomes = try_all(wanted_points(seed));
+    let points = wanted_points(seed);
+    eprintln!("{} points", points.len());
+    let outcomes = try_all(points);
     let report = report::report(&outcomes, seed);
     report::publish(&report, wanted("REPORT"));
     assert!(outcomes.iter().all(matrix::Outcome::survived), "see the report");

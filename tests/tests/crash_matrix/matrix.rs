@@ -18,8 +18,11 @@ use crate::{
 
 /// Threads that try points, each with a runtime and a receiver of its own.
 const WORKERS: usize = 2;
-/// Of the points outside the core the bounded run tries one in so many.
-pub(crate) const SAMPLE_ONE_IN: usize = 3;
+/// So many points outside the core are tried by the bounded run.
+pub(crate) const SAMPLE_POINTS: usize = 300;
+/// A function that makes the same call again and again, as the sweeper does with its shards, is in the core with the
+/// first so many.
+pub(crate) const SAME_CALLS_IN_CORE: usize = 3;
 
 /// How the queues behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -106,6 +109,8 @@ pub(crate) struct Point {
     pub(crate) strike: Option<(usize, Fault)>,
     /// The call as the run without a fault knows it.
     pub(crate) call: Option<Call>,
+    /// How many calls like it came before.
+    pub(crate) same_before: usize,
     /// How the product is wrong.
     pub(crate) mutation: Option<Mutation>,
 }
@@ -132,7 +137,7 @@ impl FromStr for Point {
             )),
             _ => None,
         };
-        Ok(Self { scenario, mode, strike, call: None, mutation: None })
+        Ok(Self { scenario, mode, strike, call: None, same_before: 0, mutation: None })
     }
 }
 
@@ -225,16 +230,29 @@ pub(crate) fn try_until(points: Vec<Point>, enough: impl Fn(&Outcome) -> bool + 
 /// Every fault at every call of these stories in these modes.
 pub(crate) fn points(scenarios: &[&'static Scenario], modes: &[Mode]) -> Vec<Point> {
     let calm = scenarios.iter().flat_map(|scenario| {
-        modes.iter().map(|mode| Point { scenario, mode: *mode, strike: None, call: None, mutation: None })
+        modes.iter().map(|mode| Point {
+            scenario,
+            mode: *mode,
+            strike: None,
+            call: None,
+            same_before: 0,
+            mutation: None,
+        })
     });
     let struck = |outcome: Outcome| {
         let Outcome { point, violations, calls } = outcome;
         assert!(violations.is_empty(), "{point} does not hold without a fault: {violations:#?}");
-        calls.into_iter().flat_map(move |call| {
+        let like = |call: &Call| (call.component, call.label.clone());
+        let before: Vec<usize> = calls
+            .iter()
+            .map(|call| calls.iter().filter(|other| other.number < call.number && like(other) == like(call)).count())
+            .collect();
+        calls.into_iter().zip(before).flat_map(move |(call, same_before)| {
             let point = point.clone();
             call.kind.faults().iter().map(move |fault| Point {
                 strike: Some((call.number, *fault)),
                 call: Some(call.clone()),
+                same_before,
                 ..point.clone()
             })
         })

@@ -15,7 +15,14 @@ const PART: [&str; 5] = ["approved", "charge-answer-lost", "event-lost", "cancel
 fn part() -> Vec<Point> {
     let scenarios: Vec<&'static Scenario> = SCENARIOS.iter().filter(|scenario| PART.contains(&scenario.name)).collect();
     let calm = scenarios.iter().flat_map(|scenario| {
-        [Mode::Plain, Mode::Twice].map(|mode| Point { scenario, mode, strike: None, call: None, mutation: None })
+        [Mode::Plain, Mode::Twice].map(|mode| Point {
+            scenario,
+            mode,
+            strike: None,
+            call: None,
+            same_before: 0,
+            mutation: None,
+        })
     });
     let mut part: Vec<Point> = calm.collect();
     let struck = points(&scenarios, &[Mode::Plain]).into_iter();

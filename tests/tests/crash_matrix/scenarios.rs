@@ -1,6 +1,5 @@
 //! The stories that are told again and again, each time with another call going wrong.
 
-use florin_domain::saga;
 use futures::future::LocalBoxFuture;
 
 use crate::{
@@ -99,7 +98,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         story: |world| {
             Box::pin(async {
                 world.pay(cards::APPROVED, true, &[Canceled]).await;
-                world.command(0, saga::cancel).await;
+                world.command(0, "cancel").await;
             })
         },
     },
@@ -114,9 +113,31 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         story: |world| {
             Box::pin(async {
                 world.pay(cards::APPROVED, true, &[Completed]).await;
-                world.command(0, saga::hold).await;
+                world.command(0, "hold").await;
                 world.drain().await.unwrap();
-                world.command(0, saga::resume).await;
+                world.command(0, "resume").await;
+            })
+        },
+    },
+    Scenario {
+        name: "scheduled",
+        core: true,
+        story: |world| Box::pin(world.pay_later(cards::APPROVED, true, 90, &[Completed])),
+    },
+    Scenario {
+        name: "scheduled-for-long",
+        core: false,
+        story: |world| Box::pin(world.pay_later(cards::APPROVED, true, 7_200, &[Completed])),
+    },
+    Scenario {
+        name: "scheduled-held-canceled",
+        core: false,
+        story: |world| {
+            Box::pin(async {
+                world.pay_later(cards::APPROVED, true, 300, &[Canceled]).await;
+                world.command(0, "hold").await;
+                world.command(0, "resume").await;
+                world.command(0, "cancel").await;
             })
         },
     },
@@ -129,7 +150,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
                 world.drain().await.unwrap();
                 world.refund(0, Some(400), "part").await;
                 world.refund(0, None, "rest").await;
-                world.refund(0, Some(1), "too much").await;
+                world.refund(0, Some(1), "too-much").await;
             })
         },
     },

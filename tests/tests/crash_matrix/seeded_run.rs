@@ -1,6 +1,6 @@
 //! Many payments, refunds, cancels and holds, and faults at random: everything that is drawn by lot comes from one seed.
 
-use florin_domain::{payment::Status, saga};
+use florin_domain::payment::Status;
 use florin_testing::{
     bus::Manners,
     faults::{Call, Plan},
@@ -49,7 +49,7 @@ async fn run(seed: u64, payments: usize) -> (Vec<String>, usize, Vec<Call>) {
     let mut wrong: Vec<String> = world.drain().await.err().into_iter().collect();
     for order in 0..world.orders.len() {
         if world.payment(&world.orders[order]).await.is_some_and(|payment| payment.status == Status::OnHold) {
-            world.command(order, saga::resume).await;
+            world.command(order, "resume").await;
         }
     }
     wrong.extend(world.drain().await.err());
@@ -63,12 +63,13 @@ async fn run(seed: u64, payments: usize) -> (Vec<String>, usize, Vec<Call>) {
 async fn story(world: &mut World, seeded: &mut Seeded, payments: usize) {
     for number in 0..payments {
         let card = CARDS[seeded.below(CARDS.len())];
-        world.pay(card, true, &[Completed, Failed, Canceled]).await;
+        let seconds = if seeded.hits(6) { 40 } else { 0 };
+        world.pay_later(card, true, seconds, &[Completed, Failed, Canceled]).await;
         let order = seeded.below(world.orders.len());
         match seeded.below(8) {
-            0 => world.command(order, saga::cancel).await,
-            1 => world.command(order, saga::hold).await,
-            2 => world.command(order, saga::resume).await,
+            0 => world.command(order, "cancel").await,
+            1 => world.command(order, "hold").await,
+            2 => world.command(order, "resume").await,
             3 => world.refund(order, Some(300), &format!("part-{number}")).await,
             4 => world.refund(order, None, &format!("rest-{number}")).await,
             _ => {}

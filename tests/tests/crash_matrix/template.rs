@@ -7,6 +7,7 @@ pub(crate) const PROCESSING: &str = "processing";
 pub(crate) const WEBHOOK: &str = "webhook";
 pub(crate) const ANALYTICS: &str = "analytics";
 
+const TEMPLATE: &str = include_str!("../../../template.yaml");
 const QUEUES: [(&str, &str, &str); 3] = [
     (PROCESSING, "ProcessingQueue", "ProcessingSubscription"),
     (WEBHOOK, "WebhookQueue", "WebhookSubscription"),
@@ -15,17 +16,16 @@ const QUEUES: [(&str, &str, &str); 3] = [
 
 /// The queues and what they take.
 pub(crate) fn subscriptions() -> Vec<Subscription> {
-    let template = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../template.yaml")).unwrap();
     let read = |(queue, resource, subscription): &(&'static str, &str, &str)| {
-        let policy = value(&template, subscription, "FilterPolicy:").split("RedrivePolicy").next().unwrap();
-        let words = policy.split(|c: char| !c.is_ascii_lowercase() && c != '.');
+        let policy = value(TEMPLATE, subscription, "FilterPolicy:").split("RedrivePolicy").next().unwrap();
+        let words = policy.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '_')));
         let types: Vec<String> = words.filter(|word| word.contains('.')).map(str::to_owned).collect();
-        assert!(!types.is_empty(), "{subscription} takes nothing");
+        assert!(!types.is_empty(), "{subscription} takes no event");
         Subscription {
             queue,
             types,
-            visibility_ms: number(&template, resource, "VisibilityTimeout: ") * 1_000,
-            receives_max: u32::try_from(number(&template, resource, "maxReceiveCount: ")).unwrap(),
+            visibility_ms: number(TEMPLATE, resource, "VisibilityTimeout: ") * 1_000,
+            receives_max: u32::try_from(number(TEMPLATE, resource, "maxReceiveCount: ")).unwrap(),
         }
     };
     QUEUES.iter().map(read).collect()

@@ -11,26 +11,18 @@ use axum::{
 use florin_analytics::Counter;
 use florin_domain::{
     card::Mode,
-    event::{Correlation, Event},
     ids::{ApiKeyId, PaymentId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
     payment::{Payment, Status},
-    refund::{NewRefund, Refund},
-    saga::Command,
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
-use florin_messaging::{Publisher, Queue};
+use florin_messaging::Queue;
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_processor::{Gate, Processor};
 use florin_store::{
-    analytics::Analytics,
-    audit::Audit,
-    breaker::SharedBreaker,
-    failures::Failures,
-    merchants::Merchants,
-    payments::{Payments, Reserved, Written},
-    webhooks::Webhooks,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
+    payments::Payments, webhooks::Webhooks,
 };
 use florin_sweeper::Sweeper;
 use florin_testing::{
@@ -242,6 +234,11 @@ impl World {
 
     /// A client pays with a card, and asks until it is answered.
     pub(crate) async fn pay(&mut self, last4: &str, own_webhook: bool, may_end: &[End]) {
+        self.pay_later(last4, own_webhook, 0, may_end).await;
+    }
+
+    /// The same, to be processed after so many seconds.
+    pub(crate) async fn pay_later(&mut self, last4: &str, own_webhook: bool, seconds: i64, may_end: &[End]) {
         let key = format!("order-{}", self.orders.len());
         let amount = 1_000 + i64::try_from(self.orders.len()).unwrap();
         let path = own_webhook.then(|| format!("/{key}"));
@@ -249,6 +246,7 @@ impl World {
             "amount": amount, "currency": "NGN", "metadata": { "order": key },
             "source": { "type": "card", "number": format!("{CARD_PREFIX}{last4}"), "expiry": "12/30", "cvv": "123",
                         "holder_name": "Ada Obi" },
+            "delay_seconds": seconds,
             "webhook_url": path.as_ref().map(|path| self.receiver.url(path)),
         });
         let body = body.to_string();
@@ -264,7 +262,7 @@ impl World {
             let request = Request::post(path)
                 .header("authorization", format!("Bearer {KEY}"))
                 .header("content-type", "application/json")
-                .header("idempotency-key", key)
+                .header("idempotency-key", if key.is_empty() { "none" } else { key })
                 .body(Body::from(body.to_owned()))
                 .unwrap();
             self.clock.advance_ms(INVOCATION_MS);
@@ -279,35 +277,25 @@ impl World {
         panic!("the client was never answered");
     }
 
-    /// The merchant commands what is to become of the payment of this order, and asks until it is answered.
-    pub(crate) async fn command(&mut self, order: usize, command: fn(&Payment, Timestamp) -> Command) {
-        let id = self.orders[order].id.clone();
-        self.until_answered(async |world: &ApiSide, now| world.command(&id, command, now).await).await;
+    /// The merchant commands what is to become of the payment of this order: `cancel`, `hold` or `resume`.
+    pub(crate) async fn command(&mut self, order: usize, command: &str) {
+        let path = format!("/v1/payments/{}/{command}", self.orders[order].id);
+        let (status, _, answer) = self.post(&path, "", "{}").await;
+        // What the payment's status does not allow is refused.
+        assert!(matches!(status, 200 | 202 | 409), "{command}: {status} {answer}");
     }
 
     /// The merchant gives back this amount of the payment of this order, or all that is left, if the payment allows it.
     pub(crate) async fn refund(&mut self, order: usize, amount: Option<i64>, key: &str) {
         let payment_id = self.orders[order].id.clone();
-        let id = Refund::id_for(&self.merchant.id, &payment_id, key);
-        let create = async |world: &ApiSide, now| world.refund(&payment_id, &id, amount, now).await;
-        if self.until_answered(create).await {
-            self.refunds.push(RefundOrder { id: id.clone(), payment_id: payment_id.clone() });
+        let body = amount.map_or_else(|| json!({}), |amount| json!({ "amount": amount }));
+        let (status, _, answer) =
+            self.post(&format!("/v1/payments/{payment_id}/refunds"), key, &body.to_string()).await;
+        assert!(matches!(status, 201 | 409 | 422), "{status} {answer}");
+        if status == 201 {
+            let id = serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().parse().unwrap();
+            self.refunds.push(RefundOrder { id, payment_id });
         }
-    }
-
-    async fn until_answered<T>(&mut self, act: impl AsyncFn(&ApiSide, Timestamp) -> Option<T>) -> T {
-        for _ in 0..CLIENT_TRIES_MAX {
-            self.clock.advance_ms(INVOCATION_MS);
-            let side = ApiSide {
-                payments: Payments::new(self.dynamo.client(API, &self.faults), "payments"),
-                publisher: self.bus.publisher(API, &self.faults),
-            };
-            if let Some(Some(answer)) = self.faults.invoke(act(&side, self.clock.now())).await {
-                return answer;
-            }
-            self.clock.advance_ms(CLIENT_PATIENCE_MS);
-        }
-        panic!("the merchant was never answered");
     }
 
     /// Lets everything that waits happen, until nothing does.
@@ -506,59 +494,6 @@ impl Wiring<'_> {
         let payments = Payments::new(client.clone(), "payments");
         let breaker = SharedBreaker::new(client, "payments");
         Sweeper::new(payments, breaker, self.bus.publisher(SWEEPER, self.faults), self.clock.clone())
-    }
-}
-
-/// What the API does with a command, as far as it matters to what follows: read, decide, write under a condition, publish.
-struct ApiSide {
-    payments: Payments,
-    publisher: Arc<dyn Publisher>,
-}
-
-impl ApiSide {
-    /// Nothing if something went wrong on our side.
-    async fn command(&self, id: &PaymentId, command: fn(&Payment, Timestamp) -> Command, now: Timestamp) -> Option<()> {
-        let payment = self.payments.get_of_any_merchant(id).await.ok()??;
-        match command(&payment, now) {
-            Command::Store(next) => match self.payments.command(&payment, &next, now).await.ok()?? {
-                Written::Done(payment) => self.tell(&payment).await,
-                Written::Lost(_) => return None,
-            },
-            Command::Ask => drop(self.payments.request_cancel(&payment, now).await.ok()??),
-            Command::Already | Command::Refused => {}
-        }
-        Some(())
-    }
-
-    /// What is not published is left to the sweeper.
-    async fn tell(&self, payment: &Payment) {
-        let correlation = Correlation { id: payment.id.to_string(), traceparent: None };
-        let events = match payment.status {
-            Status::OnHold => vec![Event::held(payment, &correlation)],
-            Status::Pending => vec![Event::resumed(payment, &correlation), Event::initiated(payment, &correlation)],
-            _ => Event::ended(payment, &correlation).into_iter().collect(),
-        };
-        for event in events {
-            self.publisher.publish(&event).await.unwrap_or_default();
-        }
-    }
-
-    /// Whether there is such a refund now; nothing if something went wrong on our side.
-    async fn refund(&self, payment: &PaymentId, id: &RefundId, amount: Option<i64>, now: Timestamp) -> Option<bool> {
-        let payment = self.payments.get_of_any_merchant(payment).await.ok()??;
-        if payment.refunds.contains(id) {
-            return Some(true);
-        }
-        let new = NewRefund { amount, reason: None, metadata: std::collections::BTreeMap::new() };
-        let Ok(refund) = Refund::create(id.clone(), &payment, new, now) else { return Some(false) };
-        match self.payments.create_refund(&payment, &refund).await.ok()? {
-            Reserved::Done(refund) | Reserved::Lost(refund) => {
-                let correlation = Correlation { id: refund.id.to_string(), traceparent: None };
-                self.publisher.publish(&Event::refund_initiated(&refund, &correlation)).await.unwrap_or_default();
-                Some(true)
-            }
-            Reserved::Refused => Some(false),
-        }
     }
 }
 
