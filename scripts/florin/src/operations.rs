@@ -15,6 +15,8 @@ pub(crate) const KEY_VARIABLE: &str = "FLORIN_OPERATOR_KEY";
 const REQUEST_TIMEOUT_S: u64 = 20;
 /// What is shown of an answer that is no success, in characters.
 const ERROR_CHARACTERS_MAX: usize = 500;
+/// Stuck ones that the API shows at most.
+const STUCK_MAX: usize = 100;
 
 /// A stack's API, and the key for it. Not printable, since the key is a secret.
 pub(crate) struct Operations {
@@ -39,9 +41,18 @@ pub(crate) struct Reason {
     pub(crate) message: String,
 }
 
-#[derive(Deserialize)]
-struct List<T> {
-    data: Vec<T>,
+/// What the API shows of those that wait for a person.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct AllStuck {
+    pub(crate) data: Vec<Stuck>,
+    pub(crate) has_more: bool,
+}
+
+impl AllStuck {
+    /// How many there are.
+    pub(crate) fn count(&self) -> String {
+        if self.has_more { format!("more than {}", self.data.len()) } else { self.data.len().to_string() }
+    }
 }
 
 #[derive(Deserialize)]
@@ -92,9 +103,8 @@ impl Operations {
     }
 
     /// What waits for a person.
-    pub(crate) async fn stuck(&self) -> Result<Vec<Stuck>> {
-        let list: List<Stuck> = self.send(self.signed(self.client.get(self.url("/v1/ops/stuck")))?).await?;
-        Ok(list.data)
+    pub(crate) async fn stuck(&self) -> Result<AllStuck> {
+        self.send(self.signed(self.client.get(self.url(&format!("/v1/ops/stuck?limit={STUCK_MAX}"))))?).await
     }
 
     /// Orders something, and returns what the resource is then.

@@ -42,7 +42,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     say!("events that no queue took: {undelivered}");
     let api = Operations::of(&env)?;
     say!("circuit breaker of the gateway: {}", or_why(api.breaker().await));
-    say!("payments and refunds that wait for a person: {}", or_why(api.stuck().await.map(|stuck| stuck.len())));
+    say!("payments and refunds that wait for a person: {}", or_why(api.stuck().await.map(|stuck| stuck.count())));
     if emulator == Emulator::Host {
         say!("");
         Counters::of(&Control::of(&env)?).await?.lines(false).iter().for_each(|line| say!("{line}"));

@@ -11,7 +11,7 @@ use florin_domain::{
 use serde_json::{Value, json};
 
 use crate::{
-    operations::{KEY_VARIABLE, Operations, Stuck},
+    operations::{AllStuck, KEY_VARIABLE, Operations, Stuck},
     place::{Place, StateDir},
     stack, table,
 };
@@ -136,18 +136,19 @@ fn api(options: &Options) -> Result<Operations> {
     }
 }
 
-fn listed(stuck: &[Stuck]) -> Vec<String> {
-    if stuck.is_empty() {
+fn listed(stuck: &AllStuck) -> Vec<String> {
+    if stuck.data.is_empty() {
         return vec!["Nothing is stuck.".to_owned()];
     }
     let row = |stuck: &Stuck| {
         let Stuck { id, merchant_id, reason, since } = stuck;
         vec![since.clone(), id.clone(), merchant_id.clone(), format!("{}: {}", reason.code, reason.message)]
     };
-    let rows: Vec<Vec<String>> = stuck.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = stuck.data.iter().map(row).collect();
     let mut lines = table::lines(&["since", "id", "merchant", "reason"], 4, &rows);
     lines.extend([
         String::new(),
+        format!("{} in all", stuck.count()),
         "retry:   florin stuck retry ID --note WHY".to_owned(),
         "settle:  florin stuck settle ID --completed REFERENCE | --failed CODE --note WHY".to_owned(),
     ]);
@@ -234,13 +235,15 @@ mod tests {
     async fn what_is_stuck_is_listed_with_its_reason() {
         let answer = r#"{"object":"list","data":[{"id":"pay_1","object":"payment","merchant_id":"mer_1",
             "status":"processing","reason":{"code":"outcome_unknown","message":"Nobody says."},
-            "since":"2026-11-21T09:00:00.000Z"}]}"#;
+            "since":"2026-11-21T09:00:00.000Z"}],"has_more":true}"#;
         let (api, asked) = fake::api(200, answer).await;
         let lines = listed(&api.stuck().await.unwrap()).join("\n");
-        for part in ["2026-11-21T09:00:00.000Z", "pay_1", "mer_1", "outcome_unknown: Nobody says."] {
+        for part in
+            ["2026-11-21T09:00:00.000Z", "pay_1", "mer_1", "outcome_unknown: Nobody says.", "more than 1 in all"]
+        {
             assert!(lines.contains(part), "{part} in {lines}");
         }
-        assert_eq!(listed(&[]), ["Nothing is stuck."]);
+        assert_eq!(listed(&AllStuck::default()), ["Nothing is stuck."]);
         let bearer = format!("Bearer {}", fake::KEY);
         assert_eq!(*asked.lock().unwrap(), [("GET /v1/ops/stuck".to_owned(), bearer, String::new())]);
     }
