@@ -1,4 +1,5 @@
-//! The HTTP API, for merchants and operators: an axum router that runs under Lambda and, in tests, under nothing at all.
+//! The HTTP API, for merchants and operators: an axum router that runs under Lambda and, in tests, under nothing at
+//! all.
 //!
 //! One file per route. What a request may get wrong, and in which order it is told, stands in `problem`.
 

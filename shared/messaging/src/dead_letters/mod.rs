@@ -1,6 +1,6 @@
-//! Looking after dead letters: what lies in a dead-letter queue, why, and putting it back into the queue it came from or
-//! discarding it. `select` shows, `replay` and `discard` act; all of them are bounded, and what acts leaves a trail in
-//! the audit table.
+//! Looking after dead letters: what lies in a dead-letter queue, why, and putting it back into the queue it came from
+//! or discarding it. `select` shows, `replay` and `discard` act; all of them are bounded, and what acts leaves a trail
+//! in the audit table.
 //!
 //! Replaying moves a message by sending it first and deleting it then. A crash in between leaves it in both queues,
 //! never in none; a duplicate is harmless, since every consumer acts once per event.
