@@ -12,6 +12,8 @@ mod common;
 use axum::body::Body;
 use common::{KEY, OTHER_KEY, World, api_key, body, body_with, request};
 use florin_api::{BODY_BYTES_MAX, KEY_AGE_MS_MAX};
+use florin_domain::breaker::FAILURES_MAX;
+use florin_store::breaker::{READ_EVERY_MS, SharedBreaker};
 use proptest::{
     collection::{btree_map, vec},
     prelude::*,
@@ -195,6 +197,38 @@ async fn a_revoked_key_is_refused_within_the_cache_time() {
     world.merchants.put_api_key(&record).await.unwrap();
     world.clock.advance_ms(KEY_AGE_MS_MAX);
     assert_eq!(world.get_as_other("/v1/payments", 401).await.code(), "api_key_invalid");
+}
+
+#[tokio::test]
+async fn the_breaker_can_be_seen_and_does_not_make_the_api_unready() {
+    let world = World::start().await;
+    let metrics = async || {
+        let request = request("GET", "/metrics").body(Body::empty()).unwrap();
+        let text = world.text(request).await;
+        text.lines().filter(|line| line.starts_with("florin_gateway")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let gateway = async || {
+        let request = request("GET", "/ready").body(Body::empty()).unwrap();
+        world.send(request, 200).await.body["checks"]["gateway"].clone()
+    };
+    assert_eq!(gateway().await, "closed");
+    let breaker = SharedBreaker::new(world.dynamo.client.clone(), "payments");
+    for _ in 0..FAILURES_MAX {
+        breaker.failed(world.clock.now()).await.unwrap();
+    }
+    assert_eq!(gateway().await, "closed", "it is read once a second");
+    world.clock.advance_ms(READ_EVERY_MS);
+    assert_eq!(gateway().await, "open");
+    assert_eq!(
+        metrics().await,
+        [
+            "florin_gateway_breaker_state{state=\"closed\"} 0",
+            "florin_gateway_breaker_state{state=\"open\"} 1",
+            "florin_gateway_breaker_state{state=\"half_open\"} 0",
+            "florin_gateway_breaker_openings 1",
+            "florin_gateway_failures_in_a_row 0",
+        ]
+    );
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use florin_api::{Dependencies, router};
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId},
-    journal::Step,
+    journal::{Failure, Step},
     merchant::ApiKeyRecord,
     payment::Payment,
     saga,
@@ -21,7 +21,7 @@ use florin_domain::{
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_store::{
     analytics::Analytics,
-    audit::Audit,
+    audit::{Audit, AuditEntry, OPERATIONS},
     breaker::SharedBreaker,
     merchants::Merchants,
     payments::{DUE_SHARDS, Payments},
@@ -125,6 +125,15 @@ impl World {
         self.app.clone().oneshot(request).await.unwrap().status().as_u16()
     }
 
+    /// The body of an answer that is no JSON.
+    pub async fn text(&self, request: Request<Body>) -> String {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::OK);
+        assert!(response.headers()["content-type"].to_str().unwrap().starts_with("text/plain"));
+        let bytes = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    }
+
     pub async fn get(&self, path: &str, expected: u16) -> Answer {
         self.send(
             request("GET", path).header("authorization", format!("Bearer {KEY}")).body(Body::empty()).unwrap(),
@@ -175,6 +184,40 @@ impl World {
         let claimed = saga::claim(payment, Step::Charge, None, self.clock.now());
         self.payments.save(payment, &claimed).await.unwrap();
         claimed
+    }
+
+    /// The claimed payment, stuck: nobody knows whether it was charged.
+    pub async fn stuck(&self, key: &str) -> Payment {
+        let payment = self.payment(key, &body()).await;
+        let claimed = self.claimed(&payment).await;
+        let reason = Failure::new("outcome_unknown", "The gateway does not say whether the money moved.");
+        let stuck = Payment { version: claimed.version + 1, stuck: Some(reason), ..claimed.clone() };
+        self.payments.save(&claimed, &stuck).await.unwrap();
+        stuck
+    }
+
+    /// What an operator posts.
+    pub async fn operate(&self, path: &str, body: &Value, expected: u16) -> Answer {
+        let request = request("POST", &format!("/v1/ops/{path}"))
+            .header("authorization", format!("Bearer {}", self.root_key.operator_key().expose_text()))
+            .header("content-type", "application/json");
+        self.send(request.body(Body::from(body.to_string())).unwrap(), expected).await
+    }
+
+    /// What an operator sees.
+    pub async fn look(&self, path: &str, expected: u16) -> Answer {
+        let request = request("GET", &format!("/v1/ops/{path}"))
+            .header("authorization", format!("bearer {}", self.root_key.operator_key().expose_text()));
+        self.send(request.body(Body::empty()).unwrap(), expected).await
+    }
+
+    /// Actions and details in the audit, oldest first.
+    pub async fn audited(&self) -> Vec<AuditEntry> {
+        let audit = Audit::new(self.dynamo.client.clone(), "audit");
+        let mut entries = audit.before(OPERATIONS, Timestamp::MAX, 100).await.unwrap();
+        // Within a millisecond the order is random.
+        entries.sort_by_key(|entry| (entry.at, entry.action.len()));
+        entries
     }
 
     /// The types of all events so far, in the order in which they were published.
