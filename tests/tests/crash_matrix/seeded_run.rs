@@ -1,4 +1,5 @@
-//! Many payments, refunds, cancels and holds, and faults at random: everything that is drawn by lot comes from one seed.
+//! Many payments, refunds, cancels and holds, and faults at random: everything that is drawn by lot comes from one
+//! seed.
 
 use florin_domain::payment::Status;
 use florin_testing::{

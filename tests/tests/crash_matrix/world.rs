@@ -256,7 +256,8 @@ impl World {
         self.orders.push(Order { key, body, answer, id, amount, path, may_end: may_end.to_vec() });
     }
 
-    /// Posts as a real client does: while it hears nothing, or of an error on our side, it asks again with the same key.
+    /// Posts as a real client does: while it hears nothing, or of an error on our side, it asks again with the same
+    /// key.
     pub(crate) async fn post(&mut self, path: &str, key: &str, body: &str) -> (u16, HeaderMap, String) {
         for _ in 0..CLIENT_TRIES_MAX {
             let request = Request::post(path)
