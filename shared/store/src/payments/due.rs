@@ -133,14 +133,17 @@ impl Payments {
             output.items().iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
         let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
         let items = crate::batch_get(&self.client, &self.table, &keys).await?;
-        let found = items.iter().map(|item| {
-            if item.contains_key("pay") {
+        // One that cannot be read must not hold up the others.
+        let found = items.iter().filter_map(|item| {
+            let read = if item.contains_key("pay") {
                 refund_from(item).map(Due::Refund)
             } else {
                 payment_from(item).map(Due::Payment)
-            }
+            };
+            let id = Reader(item).text_if_any("pk").unwrap_or_default();
+            read.inspect_err(|error| tracing::error!(id, %error, "what is due cannot be read")).ok()
         });
-        Ok((found.collect::<Result<_, _>>()?, output.last_evaluated_key))
+        Ok((found.collect(), output.last_evaluated_key))
     }
 
     /// Moves an item's place in the due index, unless it has changed since. Two sweepers may overlap: the second one

@@ -37,8 +37,8 @@ impl InProcess {
         Self { database, test_client }
     }
 
-    /// How many items of this table meet this condition: asked directly, and so cheaply that a run can do so all the
-    /// time.
+    /// How many items of this table meet this condition on the attribute `#a`: asked directly, and so cheaply that a
+    /// run can do so all the time.
     pub fn count(&self, table: &str, attribute: &str, condition: &str, value: Option<i64>) -> u64 {
         let mut request = serde_json::json!({
             "TableName": table,
