@@ -90,7 +90,7 @@ fn announce(action: Action, consumer: &str, selection: &Selection) {
     let rows: Vec<Vec<String>> = rows.map(|((kind, reason), count)| vec![kind, count.to_string(), reason]).collect();
     if !rows.is_empty() {
         say!("");
-        for line in table::lines(&["    type", "messages", "reason of the last failure"], 1, &indented(rows)) {
+        for line in table::lines(&["    type", "messages", "reason of the last failure"], 3, &indented(rows)) {
             say!("{line}");
         }
         say!("");

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
+    fmt,
     time::Duration,
 };
 
@@ -79,6 +80,16 @@ pub enum End {
     Limit,
     /// Too many calls failed; the reason of the last.
     Failing(String),
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Empty => f.write_str("nothing that is meant is left"),
+            Self::Limit => f.write_str("the limit is reached"),
+            Self::Failing(reason) => write!(f, "gave up ({reason})"),
+        }
+    }
 }
 
 impl DeadLetters {
@@ -235,7 +246,7 @@ impl<'a> Run<'a> {
         self.scan.show_again().await;
         let Tally { done, undeleted, failed, came_back, passed_over } = self.tally;
         let outcome = format!(
-            "{end:?}: {done} done, {undeleted} of them undeleted, {failed} failed, {came_back} came back, \
+            "{end}: {done} done, {undeleted} of them undeleted, {failed} failed, {came_back} came back, \
              {passed_over} passed over"
         );
         self.trail.end(outcome).await?;
