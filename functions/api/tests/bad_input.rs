@@ -226,7 +226,7 @@ async fn the_breaker_can_be_seen_and_does_not_make_the_api_unready() {
             "florin_gateway_breaker_state{state=\"open\"} 1",
             "florin_gateway_breaker_state{state=\"half_open\"} 0",
             "florin_gateway_breaker_openings 1",
-            "florin_gateway_failures_in_a_row 0",
+            "florin_gateway_failures_in_a_row 5",
         ]
     );
 }

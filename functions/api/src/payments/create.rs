@@ -116,10 +116,7 @@ fn created(payment: &Payment) -> Response {
 /// Reads the fields, in the order in which errors take precedence.
 fn read(api: &Api, object: Map<String, Value>, now: Timestamp) -> Result<Request, Vec<FieldError>> {
     let mut fields = Fields::new(object, "");
-    let amount = match fields.required("amount", "amount_missing") {
-        Some(value) => fields.amount(&value),
-        None => None,
-    };
+    let amount = fields.required("amount", "amount_missing").and_then(|value| fields.amount(&value));
     let currency = currency(&mut fields);
     let card = source(api, &mut fields);
     let description =

@@ -77,10 +77,7 @@ fn created(refund: &Refund) -> Response {
 /// Reads the fields, in the order in which errors take precedence.
 fn read(object: Map<String, Value>) -> Result<NewRefund, Problem> {
     let mut fields = Fields::new(object, "");
-    let amount = match fields.take("amount") {
-        Some(value) => fields.amount(&value),
-        None => None,
-    };
+    let amount = fields.take("amount").and_then(|value| fields.amount(&value));
     let reason = fields.text("reason", REASON_CHARACTERS_MAX, "reason_invalid", "reason_too_long");
     let metadata = fields.metadata();
     fields.check()?;
