@@ -162,7 +162,7 @@ impl Sweeper {
                 Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS))))
             }
             Turn::Wait { wait_ms } if wait_ms > HANDOVER_MS + DUE_AFTER_MS => Ok(Care::UnderWay(due_at(payment, now))),
-            Turn::Run(_) | Turn::Withdraw if !breaker.is_closed() => Ok(Care::Left),
+            Turn::Run(_) | Turn::Withdraw if breaker.will_be_probed(now) => Ok(Care::Left),
             // A scheduled payment whose moment is near: the processor hands the rest of the wait to SQS.
             Turn::Run(_) | Turn::Withdraw | Turn::Wait { .. } => {
                 if payment.journal.last().is_some_and(|entry| entry.step == Step::Resume) {
@@ -188,7 +188,7 @@ impl Sweeper {
                 Ok(Care::Stuck(now.plus_ms(STUCK_REPORT_MS)))
             }
             Turn::Wait { wait_ms } => Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS)))),
-            Turn::Run(_) | Turn::Withdraw if !breaker.is_closed() => Ok(Care::Left),
+            Turn::Run(_) | Turn::Withdraw if breaker.will_be_probed(now) => Ok(Care::Left),
             Turn::Run(_) | Turn::Withdraw => {
                 self.publisher.publish(&Event::refund_initiated(refund, &correlation)).await?;
                 Ok(Care::Redriven(now.plus_ms(DUE_AFTER_MS)))

@@ -97,6 +97,12 @@ impl Breaker {
         matches!(self.state, BreakerState::Closed)
     }
 
+    /// Whether it is not closed and something waits that will probe. Without messages, as after a purge, nobody does,
+    /// and it would stay open for ever: once its probe is long overdue what is due has to be set going again.
+    pub const fn will_be_probed(&self, now: Timestamp) -> bool {
+        !self.is_closed() && now.ms_since(self.retry_at) <= OPEN_MS_MAX
+    }
+
     /// What a caller may do at `now`.
     pub fn admit(&self, now: Timestamp) -> Admission {
         if self.is_closed() {

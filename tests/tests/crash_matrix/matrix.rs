@@ -19,10 +19,10 @@ use crate::{
 /// Threads that try points, each with a runtime and a receiver of its own.
 const WORKERS: usize = 2;
 /// So many points outside the core are tried by the bounded run.
-pub(crate) const SAMPLE_POINTS: usize = 300;
+pub(crate) const SAMPLE_POINTS: usize = 150;
 /// A function that makes the same call again and again, as the sweeper does with its shards, is in the core with the
 /// first so many.
-pub(crate) const SAME_CALLS_IN_CORE: usize = 3;
+pub(crate) const SAME_CALLS_IN_CORE: usize = 2;
 
 /// How the queues behave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
