@@ -1,5 +1,5 @@
 //! The processor against an embedded DynamoDB and a gateway that charges once per key.
-#![allow(clippy::unwrap_used, reason = "a test stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops at the first surprise")]
 
 use std::{sync::Arc, time::Duration};
 
