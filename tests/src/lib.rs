@@ -10,7 +10,9 @@
     reason = "a test helper that meets a surprise stops its test"
 )]
 
+pub mod chaos;
 pub mod conformance;
+pub mod orders;
 pub mod place;
 pub mod receiver;
 pub mod stack;

@@ -16,6 +16,10 @@ use serde_json::{Value, json};
 /// How long anything may take to settle that nothing has disturbed.
 pub const SETTLE: Duration = Duration::from_secs(30);
 
+/// How often a client asks that wants an answer, and how long it waits in between.
+const ASKS_MAX: usize = 240;
+const ASK_AGAIN: Duration = Duration::from_millis(500);
+
 /// How to reach it, and as whom.
 #[derive(Clone)]
 pub struct Stack {
@@ -100,16 +104,29 @@ impl Stack {
 
     /// Creates a payment, as a client does that wants it created: a lost or failed answer is asked for again.
     pub async fn pay(&self, key: &str, body: &Value) -> Value {
-        for _ in 0..60 {
-            match self.try_post(key, body).await {
-                Ok(answer) if answer.status() == 201 => return answer.json().await.unwrap(),
-                Ok(answer) if answer.status().is_client_error() => {
-                    panic!("{} {}", answer.status(), answer.text().await.unwrap())
-                }
-                Ok(_) | Err(_) => tokio::time::sleep(Duration::from_millis(500)).await,
+        let (status, answer) = self.insist("/v1/payments", Some(key), body).await;
+        assert_eq!(status, 201, "{answer}");
+        answer
+    }
+
+    /// A request of this merchant, once; the body as JSON, or null.
+    pub async fn post(&self, path: &str, key: Option<&str>, body: &Value) -> reqwest::Result<(u16, Value)> {
+        let request = self.http.post(format!("{}{path}", self.api_url)).bearer_auth(&self.api_key).json(body);
+        let request = key.iter().fold(request, |request, key| request.header("idempotency-key", *key));
+        let answer = request.send().await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.json().await.unwrap_or(Value::Null)))
+    }
+
+    /// The same, asked again until it is answered: a client that was cut off does not know what became of it.
+    pub async fn insist(&self, path: &str, key: Option<&str>, body: &Value) -> (u16, Value) {
+        for _ in 0..ASKS_MAX {
+            match self.post(path, key, body).await {
+                Ok((status, body)) if status < 500 && status != 429 => return (status, body),
+                Ok(_) | Err(_) => tokio::time::sleep(ASK_AGAIN).await,
             }
         }
-        panic!("the payment {key} could not be created")
+        panic!("{path} was never answered")
     }
 
     pub async fn get(&self, path: &str, expected: u16) -> Value {
@@ -140,21 +157,26 @@ impl Stack {
 
     /// Every charge that the gateway has taken, as (payment id, amount), by its own list.
     pub async fn charges(&self) -> Vec<(String, i64)> {
-        let mut charges = Vec::new();
+        let intents = self.gateway_list("/v1/payment_intents").await.into_iter();
+        let taken = intents.filter(|intent| intent["status"] == "succeeded");
+        let payment = |intent: &Value| intent["metadata"]["payment_id"].as_str().unwrap_or_default().to_owned();
+        taken.map(|intent| (payment(&intent), intent["amount_received"].as_i64().unwrap())).collect()
+    }
+
+    /// All records of one of the gateway's lists.
+    pub async fn gateway_list(&self, path: &str) -> Vec<Value> {
+        let mut records = Vec::new();
         let mut after = String::new();
         loop {
-            let url = format!("{}/v1/payment_intents?limit=100{after}", self.gateway_url);
-            let page: Value =
-                self.http.get(url).bearer_auth(&self.gateway_key).send().await.unwrap().json().await.unwrap();
-            let intents = page["data"].as_array().unwrap();
-            for intent in intents.iter().filter(|intent| intent["status"] == "succeeded") {
-                let payment = intent["metadata"]["payment_id"].as_str().unwrap_or_default().to_owned();
-                charges.push((payment, intent["amount_received"].as_i64().unwrap()));
-            }
+            let url = format!("{}{path}?limit=100{after}", self.gateway_url);
+            let answer = self.http.get(url).bearer_auth(&self.gateway_key).send().await.unwrap();
+            let page: Value = answer.error_for_status().unwrap().json().await.unwrap();
+            let found = page["data"].as_array().unwrap();
+            records.extend(found.iter().cloned());
             if page["has_more"] != true {
-                return charges;
+                return records;
             }
-            after = format!("&starting_after={}", intents.last().unwrap()["id"].as_str().unwrap());
+            after = format!("&starting_after={}", found.last().unwrap()["id"].as_str().unwrap());
         }
     }
 

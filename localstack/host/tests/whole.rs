@@ -235,6 +235,22 @@ async fn a_function_is_killed_at_the_call_that_a_rule_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_function_is_invoked_by_hand_and_rules_count_that_too() {
+    let bench = Bench::start().await;
+    let invoke = |name: &'static str| {
+        let event = json!({ "do": "echo", "n": 7 });
+        bench.control(Method::POST, name, Some(event))
+    };
+    let (status, answer) = invoke("/_host/invoke/shop-tested").await;
+    assert_eq!((status, &answer["event"]["n"]), (StatusCode::OK, &json!(7)), "{answer}");
+    assert_eq!(invoke("/_host/invoke/shop").await.0, StatusCode::NOT_FOUND, "a part of a name is no name");
+    bench.fault(json!({ "service": "function", "times": 1, "fault": { "kind": "kill_before" } })).await;
+    assert_eq!(invoke("/_host/invoke/shop-tested").await.0, StatusCode::BAD_GATEWAY);
+    assert_eq!(invoke("/_host/invoke/shop-tested").await.0, StatusCode::OK);
+    bench.host.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_are_counted_by_caller_and_resource() {
     let bench = Bench::start().await;
     bench.api("/counted").await;

@@ -171,6 +171,13 @@ impl Functions {
         self.pools.invoke(function, payload.into()).await.map(Vec::from)
     }
 
+    /// The logical id of the function of this name.
+    #[must_use]
+    pub fn named(&self, name: &str) -> Option<String> {
+        let deployed = locked(&self.pools.deployed);
+        deployed.iter().find(|(_, pool)| pool.function.name == name).map(|(id, _)| id.clone())
+    }
+
     /// Starts an environment of each function ahead of its first invocation, so that the first is warm.
     pub fn warm_up(&self) {
         locked(&self.pools.deployed).values().for_each(Pool::warm_up);
