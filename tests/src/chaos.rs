@@ -39,6 +39,7 @@ pub fn option(name: &str, default: u64) -> u64 {
 pub struct Own {
     state: String,
     port: u16,
+    has_short_visibility: bool,
     pub stack: Stack,
 }
 
@@ -48,17 +49,22 @@ impl Own {
     pub async fn start(name: &str, port: u16) -> Self {
         let state = format!(".florin/{name}");
         let stack = up(&state, port, true).await;
-        Self { state, port, stack }
+        Self { state, port, has_short_visibility: false, stack }
     }
 
     /// With messages of killed functions coming back soon.
-    pub async fn with_short_visibility(self) -> Self {
+    pub async fn with_short_visibility(mut self) -> Self {
+        self.has_short_visibility = true;
+        self.shorten_visibility().await;
+        self
+    }
+
+    async fn shorten_visibility(&self) {
         for queue in ["PROCESSING", "WEBHOOK", "ANALYTICS"] {
             let url = self.stack.setting(&format!("FLORIN_{queue}_QUEUE_URL"));
             let request = self.stack.sqs.set_queue_attributes().queue_url(url);
             request.attributes(VisibilityTimeout, VISIBILITY_S).send().await.unwrap();
         }
-        self
     }
 
     /// Kills the host and starts it again on what it has kept. Returns how long it was away.
@@ -67,6 +73,10 @@ impl Own {
         let pid = self.stack.setting("FLORIN_EMULATOR_PID");
         assert!(kill(pid.parse().unwrap()), "process {pid}, the host, was not there");
         self.stack = up(&self.state, self.port, false).await;
+        // The template was deployed anew.
+        if self.has_short_visibility {
+            self.shorten_visibility().await;
+        }
         killed.elapsed()
     }
 

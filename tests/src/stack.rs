@@ -84,7 +84,12 @@ impl Stack {
 
     /// The same stack, called as the other merchant.
     pub fn as_other_merchant(&self) -> Self {
-        Self { api_key: self.setting("FLORIN_OTHER_API_KEY").to_owned(), ..self.clone() }
+        self.with_key(self.setting("FLORIN_OTHER_API_KEY"))
+    }
+
+    /// The same stack, called with this key.
+    pub fn with_key(&self, api_key: &str) -> Self {
+        Self { api_key: api_key.to_owned(), ..self.clone() }
     }
 
     /// A request to pay 100.00 NGN with the card of these last four digits.

@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use florin_domain::time::Timestamp;
 use florin_tests::{
     receiver::Receiver,
     stack::{SETTLE, Stack, setting, until},
@@ -118,6 +119,192 @@ async fn a_receiver_that_fails_hears_again_with_the_same_id() {
     assert!(received.iter().all(|received| received.verifies(&setting("FLORIN_WEBHOOK_SECRET"))));
     assert_eq!(received[1].json()["data"]["failure"]["code"], "insufficient_funds");
     stack.drained(SETTLE).await;
+}
+
+/// A merchant of this test's own, whose endpoint hears of everything.
+async fn shop(path: &str) -> (Stack, Receiver) {
+    let (stack, receiver) = (Stack::from_env().await, Receiver::start().await);
+    let said = florin(&["seed", "merchant", "--name", path]);
+    let field = |name: &str| {
+        let line = said.lines().find(|line| line.starts_with(name)).unwrap();
+        line.split_whitespace().last().unwrap().to_owned()
+    };
+    florin(&["seed", "endpoint", "--merchant", &field("id"), "--url", &receiver.url(path)]);
+    (stack.with_key(&field("api_key")), receiver)
+}
+
+/// The types of the events that the endpoint has heard of, once so many have arrived, in the order of their versions.
+async fn heard(receiver: &Receiver, path: &str, id: &str, count: usize) -> Vec<String> {
+    let mut events = until(&format!("{count} events of {id} arrive"), SETTLE, async || {
+        let events = receiver.received(path).into_iter().map(|received| received.json());
+        let events: Vec<Value> = events.filter(|event| event["data"]["id"] == *id).collect();
+        (events.len() >= count).then_some(events)
+    })
+    .await;
+    events.sort_by_key(|event| event["data"]["version"].as_i64());
+    events.iter().map(|event| event["type"].as_str().unwrap().to_owned()).collect()
+}
+
+fn moment(value: &Value) -> Timestamp {
+    Timestamp::parse(value.as_str().unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_scheduled_payment_is_charged_at_its_moment() {
+    let stack = Stack::from_env().await;
+    let (key, mut body) = (key("scheduled"), Stack::payment("4242"));
+    body["delay_seconds"] = json!(3);
+    let first = stack.try_post(&key, &body).await.unwrap();
+    assert_eq!(first.status(), 201);
+    let first = first.text().await.unwrap();
+    let payment: Value = serde_json::from_str(&first).unwrap();
+    let (id, process_at) = (payment["id"].as_str().unwrap(), moment(&payment["process_at"]));
+    assert_eq!((&payment["status"], process_at.ms_since(moment(&payment["created_at"]))), (&json!("scheduled"), 3_000));
+
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await["status"], "scheduled");
+    assert_eq!(stack.ended(id, SETTLE).await["status"], "completed");
+
+    let timeline = stack.get(&format!("/v1/payments/{id}/timeline"), 200).await;
+    let settled = timeline["data"].as_array().unwrap().iter().find(|entry| entry["step"] == "settle").unwrap();
+    let late_ms = moment(&settled["started_at"]).ms_since(process_at);
+    println!("charged {late_ms} ms after its moment");
+    assert!((0..=2_000).contains(&late_ms), "{late_ms} ms after its moment");
+    const STORY: [&str; 5] = [
+        "schedule 1 succeeded",
+        "validate 1 succeeded",
+        "reserve 1 skipped",
+        "charge 1 succeeded",
+        "settle 1 succeeded",
+    ];
+    assert_eq!(stack.story(id).await, STORY);
+    let again = stack.try_post(&key, &body).await.unwrap();
+    assert_eq!((again.status().as_u16(), &again.headers()["idempotent-replayed"]), (201, &"true".parse().unwrap()));
+    assert_eq!(again.text().await.unwrap(), first, "the same answer as the first time");
+}
+
+#[tokio::test]
+async fn a_held_payment_waits_until_it_is_resumed() {
+    let path = key("held");
+    let (stack, receiver) = shop(&path).await;
+    let mut body = Stack::payment("4242");
+    body["delay_seconds"] = json!(2);
+    let id = stack.pay(&path, &body).await["id"].as_str().unwrap().to_owned();
+    let url = format!("/v1/payments/{id}");
+    let (status, held) = stack.insist(&format!("{url}/hold"), None, &json!({})).await;
+    assert_eq!((status, &held["status"]), (200, &json!("on_hold")));
+
+    // Its moment and its message pass.
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    stack.drained(SETTLE).await;
+    assert_eq!(stack.get(&url, 200).await, held);
+    let (status, resumed) = stack.insist(&format!("{url}/resume"), None, &json!({})).await;
+    assert_eq!((status, &resumed["status"]), (200, &json!("pending")));
+    assert_eq!(stack.ended(&id, SETTLE).await["status"], "completed");
+    const STORY: [&str; 6] = [
+        "hold 1 succeeded",
+        "resume 1 succeeded",
+        "validate 1 succeeded",
+        "reserve 1 skipped",
+        "charge 1 succeeded",
+        "settle 1 succeeded",
+    ];
+    assert_eq!(stack.story(&id).await, STORY);
+    assert_eq!(heard(&receiver, &path, &id, 3).await, ["payment.held", "payment.resumed", "payment.completed"]);
+    let (status, problem) = stack.insist(&format!("{url}/hold"), None, &json!({})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("payment_not_holdable")));
+}
+
+#[tokio::test]
+async fn a_canceled_payment_is_never_charged_and_a_completed_one_cannot_be_canceled() {
+    let path = key("canceled");
+    let (stack, receiver) = shop(&path).await;
+    let mut body = Stack::payment("4242");
+    body["delay_seconds"] = json!(3_600);
+    let id = stack.pay(&path, &body).await["id"].as_str().unwrap().to_owned();
+    let cancel = format!("/v1/payments/{id}/cancel");
+    let (status, canceled) = stack.insist(&cancel, None, &json!({})).await;
+    assert_eq!((status, &canceled["status"]), (200, &json!("canceled")));
+    assert_eq!(stack.insist(&cancel, None, &json!({})).await, (200, canceled), "once more changes nothing");
+    assert_eq!(stack.story(&id).await, ["cancel 1 succeeded"]);
+    assert_eq!(heard(&receiver, &path, &id, 1).await, ["payment.canceled"]);
+    stack.drained(SETTLE).await;
+    assert!(stack.charges().await.iter().all(|(payment, _)| *payment != id));
+    assert_eq!(heard(&receiver, &path, &id, 1).await.len(), 1, "an event that is published again is told once");
+
+    let id = stack.pay(&format!("{path}-late"), &Stack::payment("4242")).await["id"].as_str().unwrap().to_owned();
+    let completed = stack.ended(&id, SETTLE).await;
+    let (status, problem) = stack.insist(&format!("/v1/payments/{id}/cancel"), None, &json!({})).await;
+    assert_eq!((status, &problem["code"]), (409, &json!("payment_not_cancelable")));
+    assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await, completed);
+}
+
+/// The refund, once it has ended.
+async fn refund_ended(stack: &Stack, refund: &Value) -> Value {
+    let path = format!("/v1/refunds/{}", refund["id"].as_str().unwrap());
+    until(&format!("{path} ends"), SETTLE, async || {
+        let refund = stack.get(&path, 200).await;
+        matches!(refund["status"].as_str(), Some("completed" | "failed")).then_some(refund)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn no_more_is_refunded_than_was_paid() {
+    let path = key("refunded");
+    let (stack, receiver) = shop(&path).await;
+    let id = stack.pay(&path, &Stack::payment("4242")).await["id"].as_str().unwrap().to_owned();
+    let payment = stack.ended(&id, SETTLE).await;
+    let url = format!("/v1/payments/{id}/refunds");
+    let refund = async |name: &str, body: Value| stack.insist(&url, Some(name), &body).await;
+
+    // Two parts and the rest,
+    let mut refunds = Vec::new();
+    for (name, body, amount) in
+        [("a", json!({ "amount": 2_500 }), 2_500), ("b", json!({ "amount": 500 }), 500), ("c", json!({}), 7_000)]
+    {
+        let (status, made) = refund(name, body).await;
+        assert_eq!((status, &made["amount"], &made["status"]), (201, &json!(amount), &json!("pending")), "{made}");
+        refunds.push(made);
+    }
+    // then one too many.
+    let (status, problem) = refund("d", json!({ "amount": 1 })).await;
+    assert_eq!((status, &problem["code"]), (422, &json!("refund_amount_too_large")), "{problem}");
+    for made in &refunds {
+        assert_eq!(refund_ended(&stack, made).await["status"], "completed");
+        let events = heard(&receiver, &path, made["id"].as_str().unwrap(), 1).await;
+        assert_eq!(events, ["refund.completed"]);
+    }
+    // The first, once more, is the same refund.
+    assert_eq!(refund("a", json!({ "amount": 2_500 })).await, (201, refunds[0].clone()));
+    assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await["amount_refunded"], 10_000);
+    let reference = payment["gateway_reference"].as_str().unwrap();
+    let given_back = stack.gateway_list("/v1/refunds").await.into_iter();
+    let given_back: Vec<_> = given_back.filter(|refund| refund["payment_intent"] == reference).collect();
+    let sum: i64 = given_back.iter().map(|refund| refund["amount"].as_i64().unwrap()).sum();
+    assert_eq!((given_back.len(), sum), (3, 10_000));
+    let story = stack.story(&id).await;
+    assert_eq!(story.iter().filter(|entry| *entry == "refund 1 succeeded").count(), 3, "{story:?}");
+}
+
+#[tokio::test]
+async fn a_refund_that_fails_says_so_and_one_whose_answer_is_lost_happens_once() {
+    let stack = Stack::from_env().await;
+    for (last4, status, given_back) in [("5126", "failed", 0), ("5134", "completed", 1)] {
+        let name = key(&format!("refund-{last4}"));
+        let id = stack.pay(&name, &Stack::payment(last4)).await["id"].as_str().unwrap().to_owned();
+        let payment = stack.ended(&id, SETTLE).await;
+        let (made, refund) = stack.insist(&format!("/v1/payments/{id}/refunds"), Some(&name), &json!({})).await;
+        assert_eq!(made, 201, "{refund}");
+        let refund = refund_ended(&stack, &refund).await;
+        assert_eq!(refund["status"], status, "{refund}");
+        assert_eq!(refund["failure"]["code"] == "refund_failed", status == "failed", "{refund}");
+        let left = if status == "failed" { 0 } else { 10_000 };
+        assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await["amount_refunded"], left);
+        let refunds = stack.gateway_list("/v1/refunds").await.into_iter();
+        let refunds = refunds.filter(|refund| refund["payment_intent"] == payment["gateway_reference"]);
+        assert_eq!(refunds.filter(|refund| refund["status"] == "succeeded").count(), given_back, "{last4}");
+    }
 }
 
 #[tokio::test]

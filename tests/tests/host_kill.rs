@@ -12,8 +12,6 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    path::Path,
-    process::{Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -21,75 +19,26 @@ use std::{
     time::{Duration, Instant},
 };
 
-use aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
 use florin_tests::{
-    place::{built_beside, is_release, root},
+    chaos::{Own, is_wanted, option},
+    place::is_release,
     receiver::Receiver,
     stack::{Stack, until},
 };
 use futures::{StreamExt as _, stream};
 use serde_json::json;
 
-const STATE: &str = ".florin/kill-test";
 /// Below the ports that the system gives to outgoing connections.
 const PORT: u16 = 16_566;
 /// What the binaries that are deployed manage within the time that this test may take, and a quick build.
-const PAYMENTS_RELEASE: usize = 2_000;
-const PAYMENTS_QUICK: usize = 600;
+const PAYMENTS_RELEASE: u64 = 2_000;
+const PAYMENTS_QUICK: u64 = 600;
 const CLIENTS: usize = 16;
 /// The host is killed when so many of a hundred payments have been answered.
 const KILLS_AT_PERCENT: [usize; 2] = [30, 65];
-/// How long a message of a killed function stays hidden. The template's own time-outs, up to three minutes, would only
-/// make the test wait.
-const VISIBILITY_S: &str = "10";
 /// From the last answer until everything has ended.
 const DRAIN: Duration = Duration::from_secs(120);
 const WEBHOOKS: &str = "kill";
-
-/// The command-line tool on the stack of this test. Cargo builds it; after that it is run directly, which is quicker.
-fn tool(build: bool, arguments: &[&str]) -> Command {
-    let built = built_beside(Path::new(env!("CARGO_BIN_EXE_conformance-probe")), "florin");
-    let mut command = match built {
-        Ok(path) if !build => Command::new(path),
-        _ => {
-            let mut cargo = Command::new(env!("CARGO"));
-            cargo.args(["run", "--quiet", "--bin", "florin", "--"]);
-            cargo
-        }
-    };
-    command.args(arguments).args(["--state-dir", STATE]).current_dir(root()).stdin(Stdio::null());
-    command
-}
-
-/// Starts the stack: with nothing, or with what it has kept.
-async fn up(fresh: bool) -> Stack {
-    tokio::task::spawn_blocking(move || {
-        let port = PORT.to_string();
-        let mut arguments = vec!["up", "--detach", "--emulator", "host", "--port", &port];
-        arguments.push(if fresh { "--fresh" } else { "--no-build" });
-        arguments.extend(is_release().then_some("--release"));
-        let output = tool(fresh, &arguments).output().unwrap();
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        assert!(output.status.success(), "{arguments:?}: {}{}", said(&output.stdout), said(&output.stderr));
-    })
-    .await
-    .unwrap();
-    let stack = Stack::from_file(&root().join(STATE).join("local.env")).await;
-    for queue in ["PROCESSING", "WEBHOOK", "ANALYTICS"] {
-        let request = stack.sqs.set_queue_attributes().queue_url(stack.setting(&format!("FLORIN_{queue}_QUEUE_URL")));
-        request.attributes(VisibilityTimeout, VISIBILITY_S).send().await.unwrap();
-    }
-    stack
-}
-
-/// Ends the stack when the test does, however it does.
-struct Down;
-
-impl Drop for Down {
-    fn drop(&mut self) {
-        drop(tool(false, &["down"]).stdout(Stdio::null()).stderr(Stdio::null()).status());
-    }
-}
 
 /// Makes so many payments. Clients ask again, with the same key, until each is answered.
 async fn make_payments(
@@ -121,42 +70,35 @@ async fn make_payments(
 }
 
 /// Kills the host each time when it has answered so many payments, and starts it again.
-async fn kill_and_restart(mut stack: Stack, payments: usize, answered: Arc<AtomicUsize>) -> Stack {
+async fn kill_and_restart(mut own: Own, payments: usize, answered: Arc<AtomicUsize>) -> Own {
     for percent in KILLS_AT_PERCENT {
         while answered.load(Ordering::Relaxed) < payments * percent / 100 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        let pid = stack.setting("FLORIN_EMULATOR_PID");
-        let kill = tokio::process::Command::new("kill").args(["-9", pid]).status();
-        assert!(kill.await.unwrap().success(), "process {pid}, the host, was not there");
-        let killed = Instant::now();
-        stack = up(false).await;
-        println!(
-            "killed after {} answers; up again {} ms later",
-            answered.load(Ordering::Relaxed),
-            killed.elapsed().as_millis()
-        );
+        let away = own.kill_host().await;
+        let answered = answered.load(Ordering::Relaxed);
+        println!("killed after {answered} answers; up again {} ms later", away.as_millis());
     }
-    stack
+    own
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_lost_or_done_twice_while_the_host_is_killed() {
-    if std::env::var("FLORIN_EMULATOR").as_deref() != Ok("host") {
+    if !is_wanted() {
         println!("skipped: FLORIN_EMULATOR is not host");
         return;
     }
     let default = if is_release() { PAYMENTS_RELEASE } else { PAYMENTS_QUICK };
-    let payments = std::env::var("FLORIN_KILL_PAYMENTS").map_or(default, |number| number.parse().unwrap());
+    let payments = usize::try_from(option("FLORIN_KILL_PAYMENTS", default)).unwrap();
     let receiver = Receiver::start().await;
-    let _down = Down;
-    let stack = up(true).await;
+    let own = Own::start("kill-test", PORT).await.with_short_visibility().await;
+    let stack = own.stack.clone();
 
     // When the host is killed twice while payments are made
     let (started, answered) = (Instant::now(), Arc::<AtomicUsize>::default());
-    let killer = tokio::spawn(kill_and_restart(stack.clone(), payments, Arc::clone(&answered)));
+    let killer = tokio::spawn(kill_and_restart(own, payments, Arc::clone(&answered)));
     let ids = make_payments(&stack, &receiver, payments, &answered).await;
-    let stack = killer.await.unwrap();
+    let own = killer.await.unwrap();
     println!("{payments} payments answered after {} ms", started.elapsed().as_millis());
 
     // Then every payment ends,
@@ -198,8 +140,6 @@ async fn nothing_is_lost_or_done_twice_while_the_host_is_killed() {
     assert_eq!(stack.totals().await, [("completed".to_owned(), count, count * 10_000)]);
 
     // and no dead letter.
-    for queue in ["PROCESSING_DEAD_LETTERS", "WEBHOOK_DEAD_LETTERS", "ANALYTICS_DEAD_LETTERS", "UNDELIVERED_EVENTS"] {
-        assert_eq!(stack.depth(stack.setting(&format!("FLORIN_{queue}_URL"))).await, (0, 0), "{queue}");
-    }
+    own.has_no_dead_letters().await;
     println!("host-kill: {payments} payments, {} kills, {} ms", KILLS_AT_PERCENT.len(), started.elapsed().as_millis());
 }
