@@ -132,7 +132,8 @@ impl Order {
     }
 }
 
-async fn read(stack: &Stack, path: &str) -> Option<Value> {
+/// What the API shows there, unless it cannot be read now.
+pub async fn read(stack: &Stack, path: &str) -> Option<Value> {
     let answer = stack.http.get(format!("{}{path}", stack.api_url)).bearer_auth(&stack.api_key).send().await.ok()?;
     answer.error_for_status().ok()?.json().await.ok()
 }

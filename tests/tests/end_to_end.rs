@@ -213,6 +213,8 @@ async fn a_held_payment_waits_until_it_is_resumed() {
     assert_eq!(heard(&receiver, &path, &id, 3).await, ["payment.held", "payment.resumed", "payment.completed"]);
     let (status, problem) = stack.insist(&format!("{url}/hold"), None, &json!({})).await;
     assert_eq!((status, &problem["code"]), (409, &json!("payment_not_holdable")));
+    // Or the queue would keep what nobody hears any more.
+    stack.drained(SETTLE).await;
 }
 
 #[tokio::test]
@@ -237,6 +239,7 @@ async fn a_canceled_payment_is_never_charged_and_a_completed_one_cannot_be_cance
     let (status, problem) = stack.insist(&format!("/v1/payments/{id}/cancel"), None, &json!({})).await;
     assert_eq!((status, &problem["code"]), (409, &json!("payment_not_cancelable")));
     assert_eq!(stack.get(&format!("/v1/payments/{id}"), 200).await, completed);
+    stack.drained(SETTLE).await;
 }
 
 /// The refund, once it has ended.
@@ -285,6 +288,7 @@ async fn no_more_is_refunded_than_was_paid() {
     assert_eq!((given_back.len(), sum), (3, 10_000));
     let story = stack.story(&id).await;
     assert_eq!(story.iter().filter(|entry| *entry == "refund 1 succeeded").count(), 3, "{story:?}");
+    stack.drained(SETTLE).await;
 }
 
 #[tokio::test]

@@ -24,9 +24,9 @@ use std::{
 use aws_sdk_dynamodb::types::AttributeValue;
 use florin_tests::{
     chaos::{Own, is_wanted},
-    orders::{Order, Plan, check, listen, order},
+    orders::{Order, Plan, check, listen, order, read},
     receiver::Receiver,
-    stack::Stack,
+    stack::{Stack, until},
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,7 @@ const DRAIN: Duration = Duration::from_secs(150);
 const ROUNDS_MAX: usize = 6;
 /// How long a delayed call of the gateway leaves the test to kill its caller, and its answer nobody waits for.
 const GATEWAY_DELAY_MS: u64 = 2_500;
-/// Payments of a round whose messages are lost.
+/// Payments of a round whose events are lost.
 const LOST: usize = 3;
 /// The sweeper is killed too; the next one goes on.
 const SWEEPS_MAX: usize = 12;
@@ -100,23 +100,26 @@ impl Matrix {
         for order in orders {
             self.orders.push(order.await.unwrap());
         }
+        for path in ["/ready", "/v1/payments", "/v1/refunds", "/v1/analytics/payments"] {
+            let read = async || read(&self.own.stack, path).await;
+            until(path, DRAIN, read).await;
+        }
         self.orders.extend(lost);
         self.own.drained(DRAIN).await;
     }
 
-    /// Payments whose messages are gone, and that are due.
+    /// Payments that are due because their events never reached the topic.
     async fn lose_some(&self, round: usize) -> Vec<Order> {
-        let stack = &self.own.stack;
-        let held = self.own.hold_back("-processing").await;
+        let lossy = json!({ "service": "sns", "function": "-api", "fault": { "kind": "outage" } });
+        let lossy = self.own.add_fault(lossy).await;
         let mut lost = Vec::new();
         for n in 0..LOST {
-            lost.push(order(stack, &format!("matrix-{round}-lost-{n}"), "4242", Plan::Pay, DRAIN).await);
+            let (stack, key) = (&self.own.stack, format!("matrix-{round}-lost-{n}"));
+            lost.push(order(stack, &key, "4242", Plan::Pay, DRAIN).await);
         }
-        let queue = stack.setting("FLORIN_PROCESSING_QUEUE_URL");
-        stack.sqs.purge_queue().queue_url(queue).send().await.unwrap();
-        self.own.clear_fault(held).await;
+        self.own.clear_fault(lossy).await;
         for order in &lost {
-            make_due(stack, &order.id).await;
+            make_due(&self.own.stack, &order.id).await;
         }
         lost
     }
@@ -203,7 +206,9 @@ impl Matrix {
         let armed: BTreeMap<_, _> = gateway.into_iter().chain(self.arm(points, kind).await).collect();
         for _ in 0..ROUNDS_MAX {
             self.round().await;
-            if self.unhit(&armed).await.is_empty() {
+            let unhit = self.unhit(&armed).await.len();
+            println!("{kind}: after round {}, {unhit} of {} have not been hit", self.rounds, armed.len());
+            if unhit == 0 {
                 break;
             }
         }
