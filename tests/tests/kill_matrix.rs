@@ -263,9 +263,11 @@ async fn every_function_may_be_killed_at_every_call() {
             survived.entry(point).or_default().push(kind);
         }
     }
-    println!("{:<26}{:<10}{:<30}survived", "function", "service", "operation");
+    let prefix = format!("{}-", matrix.own.stack.setting("FLORIN_STACK_NAME"));
+    println!("{:<20}{:<10}{:<30}survived", "function", "service", "operation");
     for (Point { function, service, operation }, kinds) in &survived {
-        println!("{function:<26}{service:<10}{operation:<30}{}", kinds.join(", "));
+        let function = function.trim_start_matches(&prefix);
+        println!("{function:<20}{service:<10}{operation:<30}{}", kinds.join(", "));
     }
     let number: usize = survived.values().map(Vec::len).sum();
     println!("kill points tried {number}, survived {number}");
