@@ -177,7 +177,6 @@ pub(super) fn attributes_of(kind: Type) -> &'static [&'static str] {
         | Type::MetricFilter
         | Type::QueuePolicy
         | Type::TopicPolicy
-        | Type::MetricFilter
         | Type::Permission => &[],
     }
 }
