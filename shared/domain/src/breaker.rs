@@ -150,12 +150,12 @@ impl Breaker {
     }
 
     fn open(&self, now: Timestamp) -> Self {
-        let doubled = OPEN_MS_BASE.saturating_mul(1_i64.checked_shl(self.openings).unwrap_or(i64::MAX));
+        let doubled = (0..self.openings).fold(OPEN_MS_BASE, |ms, _| ms.saturating_mul(2).min(OPEN_MS_MAX));
         Self {
             state: BreakerState::Open,
             openings: self.openings.saturating_add(1),
             since: now,
-            retry_at: now.plus_ms(doubled.min(OPEN_MS_MAX)),
+            retry_at: now.plus_ms(doubled),
             version: self.version + 1,
             ..*self
         }
@@ -202,14 +202,15 @@ mod tests {
     #[test]
     fn a_failed_probe_opens_it_for_longer_and_a_good_one_closes_it() {
         let (mut breaker, mut now, mut waits) = (opened(), START, Vec::new());
-        for _ in 0..6 {
+        for _ in 0..100 {
             let Admission::Wait { wait_ms } = breaker.admit(now) else { panic!("no wait") };
             waits.push(wait_ms);
             now = now.plus_ms(wait_ms);
             let Admission::Probe(probing) = breaker.admit(now) else { panic!("no probe") };
             breaker = probing.failed(now).unwrap();
         }
-        assert_eq!(waits, [2_000, 4_000, 8_000, 16_000, OPEN_MS_MAX, OPEN_MS_MAX]);
+        assert_eq!(waits[..5], [2_000, 4_000, 8_000, 16_000, OPEN_MS_MAX]);
+        assert!(waits[4..].iter().all(|wait_ms| *wait_ms == OPEN_MS_MAX), "however long the outage lasts");
         assert_eq!(breaker.failed(now), None, "a late failure says nothing new");
         let closed = breaker.succeeded(now).unwrap();
         assert_eq!((closed.admit(now), closed.openings), (Admission::Pass, 0));

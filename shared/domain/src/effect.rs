@@ -267,6 +267,6 @@ fn close(
 
 /// Exponential backoff with jitter: between 100 % and 150 % of `base · 2^(tries − 1)`, at most `max`.
 fn wait_ms(base: i64, max: i64, tries: u32, jitter: u8) -> i64 {
-    let doubled = base.saturating_mul(1_i64.checked_shl(tries.saturating_sub(1)).unwrap_or(i64::MAX)).min(max);
+    let doubled = (1..tries).fold(base, |ms, _| ms.saturating_mul(2).min(max)).min(max);
     (doubled + doubled / 2 * i64::from(jitter.min(99)) / 100).min(max)
 }
