@@ -32,6 +32,14 @@ pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
     if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::ContentTypeUnsupported) }
 }
 
+/// Whether a text can be stored and shown as one line: it is not blank, and has no card number in it.
+pub(crate) fn is_plain_line(text: &str, characters_max: usize) -> bool {
+    (1..=characters_max).contains(&text.chars().count())
+        && !text.trim().is_empty()
+        && !text.chars().any(char::is_control)
+        && !contains_card_number(text)
+}
+
 /// Reads the whole body as one JSON object.
 pub(crate) async fn object(body: Body, headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
     parse(&bytes(body, headers).await?)
@@ -115,6 +123,52 @@ impl Fields {
                 None
             }
         }
+    }
+
+    /// One line of text that must be there.
+    pub(crate) fn line(
+        &mut self,
+        name: &str,
+        characters_max: usize,
+        missing: &'static str,
+        invalid: &'static str,
+    ) -> Option<String> {
+        let value = self.required(name, missing)?;
+        self.plain_line(name, value, characters_max, invalid)
+    }
+
+    /// One line of text that may be left out.
+    pub(crate) fn line_if_any(&mut self, name: &str, characters_max: usize, invalid: &'static str) -> Option<String> {
+        let value = self.take(name)?;
+        self.plain_line(name, value, characters_max, invalid)
+    }
+
+    fn plain_line(&mut self, name: &str, value: Value, characters_max: usize, invalid: &'static str) -> Option<String> {
+        match value {
+            Value::String(text) if is_plain_line(&text, characters_max) => return Some(text),
+            Value::String(text) if contains_card_number(&text) => self.card_number_in_text(name),
+            _ => self.wrong(
+                name,
+                invalid,
+                format!("The field {name} is a string of 1 to {characters_max} printable characters."),
+            ),
+        }
+        None
+    }
+
+    /// A field that may be left out, as `parse` reads it.
+    pub(crate) fn read<T>(
+        &mut self,
+        name: &str,
+        invalid: &'static str,
+        rule: &str,
+        parse: impl FnOnce(&Value) -> Option<T>,
+    ) -> Option<T> {
+        let parsed = parse(&self.take(name)?);
+        if parsed.is_none() {
+            self.wrong(name, invalid, rule);
+        }
+        parsed
     }
 
     /// A whole number of minor units.

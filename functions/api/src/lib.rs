@@ -30,7 +30,9 @@ use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
 };
 
-pub use crate::{auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX};
+pub use crate::{
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+};
 
 use crate::problem::Problem;
 
@@ -46,6 +48,8 @@ pub struct Dependencies {
     pub breaker: SharedBreaker,
     /// What operators did.
     pub audit: Audit,
+    /// The consumers' queues and dead letters.
+    pub queues: Queues,
     /// Where cards become tokens.
     pub gateway: Arc<dyn Gateway>,
     /// Where events go.
@@ -85,6 +89,10 @@ pub fn router(dependencies: Dependencies) -> Router {
         .route("/v1/refunds/{id}", get(refunds::get::get))
         .route("/v1/analytics/payments", get(analytics::payments))
         .route("/v1/ops/stuck", get(ops::stuck::list))
+        .route("/v1/ops/queues", get(ops::queues::list))
+        .route("/v1/ops/dead_letters/{consumer}", get(ops::dead_letters::list))
+        .route("/v1/ops/dead_letters/{consumer}/replay", post(ops::dead_letters::replay))
+        .route("/v1/ops/dead_letters/{consumer}/discard", post(ops::dead_letters::discard))
         .route("/v1/ops/payments/{id}/retry", post(ops::resolve::retry_payment))
         .route("/v1/ops/payments/{id}/settle", post(ops::resolve::settle_payment))
         .route("/v1/ops/refunds/{id}/retry", post(ops::resolve::retry_refund))

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use florin_api::{Dependencies, router};
+use florin_api::{Dependencies, Queues, router};
 use florin_gateway::StripeGateway;
-use florin_messaging::SnsPublisher;
+use florin_messaging::{SnsPublisher, dead_letters::Records};
 use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
+    payments::Payments,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,10 +29,19 @@ async fn main() -> Result<(), lambda_http::Error> {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }
     let payments_table = config::required("PAYMENTS_TABLE")?;
+    let audit = Audit::new(dynamodb.clone(), config::required("AUDIT_TABLE")?);
+    let now = || Clock::System.now();
+    let records = Records {
+        failures: Failures::new(dynamodb.clone(), config::required("IDEMPOTENCY_TABLE")?, "api", now),
+        audit: audit.clone(),
+        now,
+    };
+    let queues = Queues::new(move || aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_PREFIX")?, records);
     let app = router(Dependencies {
         payments: Payments::new(dynamodb.clone(), &payments_table),
         breaker: SharedBreaker::new(dynamodb.clone(), payments_table),
-        audit: Audit::new(dynamodb.clone(), config::required("AUDIT_TABLE")?),
+        audit,
+        queues,
         merchants,
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),

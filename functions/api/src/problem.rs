@@ -74,6 +74,8 @@ pub enum Problem {
     PaymentNotFound,
     /// The merchant has no such refund.
     RefundNotFound,
+    /// No consumer has this name.
+    ConsumerNotFound,
     /// The state of what the request is about does not allow it.
     Conflict {
         /// Which rule.
@@ -220,6 +222,9 @@ impl Problem {
             }
             Self::RefundNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "refund_not_found", "There is no such refund.")
+            }
+            Self::ConsumerNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "consumer_not_found", "There is no such consumer.")
             }
             Self::Conflict { code, detail } => described(StatusCode::CONFLICT, "Conflict", code, &detail),
             Self::RefundTooLarge { left } => {

@@ -30,7 +30,7 @@ use axum::{
 };
 use florin_domain::{event::Event, time::Timestamp};
 use florin_messaging::dead_letters::{
-    DeadLetters, DeadLettersError, Depth, End, Filter, NO_REASON, Order, Records, Seen, Selection, Tally,
+    Action, DeadLetters, DeadLettersError, Depth, End, Fate, Filter, NO_REASON, Order, Records, Seen, Selection, Tally,
 };
 use florin_store::{
     audit::{Audit, AuditEntry, OPERATIONS},
@@ -268,8 +268,13 @@ fn texts(bodies: &[String]) -> Vec<&str> {
     bodies.iter().map(String::as_str).collect()
 }
 
+/// So many in the consumer's queue, none of them received, and so many dead letters in sight.
+fn depth(waiting: u64, dead: u64) -> Depth {
+    Depth { waiting, in_flight: 0, delayed: 0, dead, hidden: 0 }
+}
+
 fn order(filter: &Filter, limit: u32) -> Order<'_> {
-    Order { filter, limit, per_second: None, actor: "ada@desk", run: "run" }
+    Order { filter, limit, per_second: None, actor: "ada@desk", note: None, run: "run" }
 }
 
 async fn replay(letters: &DeadLetters, at_most: u32) -> (Tally, End) {
@@ -300,10 +305,10 @@ fn ids(seen: &[Seen]) -> Vec<&str> {
 async fn every_dead_letter_goes_back_once() {
     let bodies = numbered(23);
     let (queues, letters) = given(&texts(&bodies)).await;
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 23, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 23));
     assert_eq!(replay(&letters, 1_000).await, (sent(23), End::Empty));
     assert_eq!(queues.lock().unwrap().bodies(QUEUE), bodies);
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 23, dead: 0, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(23, 0));
 }
 
 #[tokio::test]
@@ -337,7 +342,7 @@ async fn a_limit_is_never_passed() {
         let bodies = numbered(23);
         let (queues, letters) = given(&texts(&bodies)).await;
         assert_eq!(replay(&letters, limit).await, (sent(limit), End::Limit));
-        let rest = Depth { queued: u64::from(limit), dead: u64::from(23 - limit), hidden: 0 };
+        let rest = depth(u64::from(limit), u64::from(23 - limit));
         assert_eq!(letters.depth().await.unwrap(), rest, "nothing is left hidden");
         let mut all = queues.lock().unwrap().bodies(QUEUE);
         all.extend(queues.lock().unwrap().bodies(DEAD));
@@ -415,11 +420,39 @@ async fn what_is_not_sent_is_not_deleted_and_shown_again() {
     queues.lock().unwrap().refusals = Some(4);
     let done = Tally { done: 8, failed: 4, ..Tally::default() };
     assert_eq!(replay(&letters, 100).await, (done, End::Empty));
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 8, dead: 4, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(8, 4));
     let mut all = queues.lock().unwrap().bodies(QUEUE);
     all.extend(queues.lock().unwrap().bodies(DEAD));
     all.sort();
     assert_eq!(all, bodies);
+}
+
+#[tokio::test]
+async fn nothing_is_begun_when_the_time_is_over() {
+    let (_, letters) = given(&texts(&numbered(3))).await;
+    let letters = letters.within(Duration::ZERO);
+    let everything = Filter::default();
+    let selection = letters.select(&everything, 10).await.unwrap();
+    assert_eq!((selection.examined, selection.more), (0, true), "there may be more");
+    assert_eq!(replay(&letters, 10).await, (sent(0), End::Time));
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 3));
+}
+
+#[tokio::test]
+async fn a_run_tells_what_became_of_each_message() {
+    let (queues, letters, records) = given_with_records(&texts(&numbered(3))).await;
+    queues.lock().unwrap().send = Fault::Refused;
+    queues.lock().unwrap().refusals = Some(1);
+    let everything = Filter::default();
+    let mut told = Vec::new();
+    let order = Order { note: Some("The table is back."), ..order(&everything, 3) };
+    let heard = |_: &Tally, fates: &[(Seen, Fate)]| told.extend(fates.iter().map(|(_, fate)| fate.to_string()));
+    let (done, _) = letters.run(Action::Replay, &order, heard).await.unwrap();
+    told.sort();
+    assert_eq!(done, Tally { done: 2, failed: 1, ..Tally::default() });
+    assert_eq!(told[..2], ["sent", "sent"]);
+    assert!(told[2].starts_with("still a dead letter: SendMessage failed"), "{told:?}");
+    assert_eq!(audited(&records).await[0].details["note"], "The table is back.");
 }
 
 #[tokio::test]
@@ -430,7 +463,7 @@ async fn a_queue_that_refuses_everything_ends_the_run() {
     assert_eq!(done, Tally { failed: 10, ..Tally::default() });
     let End::Failing(reason) = end else { panic!("{end:?}") };
     assert!(reason.contains("SendMessage") && reason.contains("AccessDenied"), "{reason}");
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 50, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 50));
 }
 
 #[tokio::test]
@@ -449,7 +482,7 @@ async fn poison_that_comes_back_does_not_circle() {
     queues.lock().unwrap().poison = true;
     let done = Tally { done: 15, came_back: 15, ..Tally::default() };
     assert_eq!(replay(&letters, 1_000).await, (done, End::Empty));
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 15, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 15));
 }
 
 #[tokio::test]
@@ -462,7 +495,7 @@ async fn looking_leaves_everything_where_it_is() {
         ids.dedup();
         assert_eq!(ids.len(), seen, "each is shown once");
         assert_eq!(selection.more, at_most < 23);
-        assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 23, hidden: 0 });
+        assert_eq!(letters.depth().await.unwrap(), depth(0, 23));
     }
     assert_eq!(queues.lock().unwrap().bodies(DEAD), bodies);
 }
@@ -562,8 +595,8 @@ async fn only_what_is_meant_is_touched() {
         let (done, end) = letters.replay(&order(&filter, 10), |_| ()).await.unwrap();
         let count = u32::try_from(meant.len()).unwrap();
         assert_eq!((done, end), (Tally { done: count, passed_over: 3 - count, ..Tally::default() }, End::Empty));
-        let depth = Depth { queued: u64::from(count), dead: u64::from(3 - count), hidden: 0 };
-        assert_eq!(letters.depth().await.unwrap(), depth, "the others are where they were: {filter:?}");
+        let expected = depth(u64::from(count), u64::from(3 - count));
+        assert_eq!(letters.depth().await.unwrap(), expected, "the others are where they were: {filter:?}");
     }
 }
 
@@ -623,7 +656,7 @@ async fn what_is_discarded_is_gone_but_for_the_audit() {
     let (done, end) = letters.discard(&order(&everything, 2), |_| ()).await.unwrap();
     assert_eq!((done, end), (Tally { done: 2, ..Tally::default() }, End::Limit));
     assert_eq!(queues.lock().unwrap().bodies(DEAD), ["c"]);
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 1, hidden: 0 }, "nothing was sent");
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 1), "nothing was sent");
 
     let trail = audited(&records).await;
     assert_eq!(trail.len(), 4);
@@ -644,7 +677,7 @@ async fn a_message_that_cannot_be_deleted_is_not_said_to_be_discarded() {
     let everything = Filter::default();
     let (done, end) = letters.discard(&order(&everything, 10), |_| ()).await.unwrap();
     assert_eq!((done, end), (Tally { failed: 1, ..Tally::default() }, End::Empty));
-    assert_eq!(letters.depth().await.unwrap(), Depth { queued: 0, dead: 1, hidden: 0 });
+    assert_eq!(letters.depth().await.unwrap(), depth(0, 1));
     let trail = audited(&records).await;
     let outcomes: Vec<&str> = trail.iter().skip(1).map(|entry| entry.details["outcome"].as_str()).collect();
     assert_eq!(outcomes[0], "to be deleted");

@@ -17,7 +17,7 @@ use florin_domain::{
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
-use florin_messaging::Queue;
+use florin_messaging::{Queue, dead_letters::Records};
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_processor::{Gate, Processor};
 use florin_store::{
@@ -445,12 +445,18 @@ struct Wiring<'a> {
 impl Wiring<'_> {
     fn api(&self) -> Router {
         let client = self.dynamo.client(API, self.faults);
+        let records = Records {
+            failures: Failures::new(client.clone(), "idempotency", API, || build::START),
+            audit: Audit::new(client.clone(), "audit"),
+            now: || build::START,
+        };
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
             analytics: Analytics::reader(client.clone(), "analytics"),
             breaker: SharedBreaker::new(client.clone(), "payments"),
-            audit: Audit::new(client, "audit"),
+            audit: records.audit.clone(),
+            queues: florin_api::Queues::new(no_queues, "florin", records),
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
             root_key: self.root.clone(),
@@ -513,4 +519,10 @@ async fn answer(response: axum::response::Response) -> (u16, HeaderMap, String) 
     let (parts, body) = response.into_parts();
     let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
     (parts.status.as_u16(), parts.headers, String::from_utf8(bytes.to_vec()).unwrap())
+}
+
+/// Only operators ask the API about queues, and no run has one.
+fn no_queues() -> aws_sdk_sqs::Client {
+    let config = aws_sdk_sqs::Config::builder().behavior_version(aws_sdk_sqs::config::BehaviorVersion::latest());
+    aws_sdk_sqs::Client::from_conf(config.build())
 }

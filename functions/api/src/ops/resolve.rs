@@ -10,7 +10,6 @@ use axum::{
     http::HeaderMap,
 };
 use florin_domain::{
-    card::contains_card_number,
     event::EventData,
     journal::{Failure, NOTE_CHARACTERS_MAX},
     saga::{self, OPERATOR_RETRIES_MAX, Settlement},
@@ -22,6 +21,7 @@ use florin_store::{
 };
 use serde_json::{Map, Value};
 
+use super::ACTOR_CHARACTERS_MAX;
 use crate::{
     Api, announce,
     auth::Operator,
@@ -30,8 +30,6 @@ use crate::{
     problem::Problem,
 };
 
-/// Longest name of who acts, in characters.
-const ACTOR_CHARACTERS_MAX: usize = 100;
 /// Longest name that a gateway gives a charge or refund, in characters.
 const REFERENCE_CHARACTERS_MAX: usize = 100;
 /// Longest failure code, in characters.
@@ -275,8 +273,8 @@ fn order(
 }
 
 fn who_and_why(fields: &mut Fields) -> (Option<String>, Option<String>) {
-    let actor = line(fields, "actor", ACTOR_CHARACTERS_MAX, "actor_missing", "actor_invalid");
-    (actor, line(fields, "note", NOTE_CHARACTERS_MAX, "note_missing", "note_invalid"))
+    let actor = fields.line("actor", ACTOR_CHARACTERS_MAX, "actor_missing", "actor_invalid");
+    (actor, fields.line("note", NOTE_CHARACTERS_MAX, "note_missing", "note_invalid"))
 }
 
 /// The end that an operator found out at the gateway.
@@ -285,11 +283,11 @@ fn settlement(fields: &mut Fields) -> Option<Settlement> {
     match outcome.as_str() {
         "completed" => {
             let max = REFERENCE_CHARACTERS_MAX;
-            let reference = line(fields, "reference", max, "reference_missing", "reference_invalid")?;
+            let reference = fields.line("reference", max, "reference_missing", "reference_invalid")?;
             Some(Settlement::Completed { reference })
         }
         "failed" => {
-            let code = line(fields, "code", CODE_CHARACTERS_MAX, "code_missing", "code_invalid")?;
+            let code = fields.line("code", CODE_CHARACTERS_MAX, "code_missing", "code_invalid")?;
             if !code.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9' | b'_')) {
                 fields.wrong("code", "code_invalid", "The code has lower-case letters, digits and underscores.");
                 return None;
@@ -301,27 +299,4 @@ fn settlement(fields: &mut Fields) -> Option<Settlement> {
             None
         }
     }
-}
-
-/// One line of text that must be there.
-fn line(
-    fields: &mut Fields,
-    name: &str,
-    characters_max: usize,
-    missing: &'static str,
-    invalid: &'static str,
-) -> Option<String> {
-    let text = fields.required_text(name, missing, invalid)?;
-    let fits = (1..=characters_max).contains(&text.chars().count())
-        && !text.trim().is_empty()
-        && !text.chars().any(char::is_control);
-    if !fits {
-        fields.wrong(name, invalid, format!("The field {name} has 1 to {characters_max} printable characters."));
-        return None;
-    }
-    if contains_card_number(&text) {
-        fields.card_number_in_text(name);
-        return None;
-    }
-    Some(text)
 }

@@ -1,6 +1,8 @@
 //! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
 #![allow(dead_code, reason = "not every test file needs everything")]
 
+pub mod sqs;
+
 use std::sync::Arc;
 
 use axum::{
@@ -8,7 +10,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use florin_api::{Dependencies, router};
+use florin_api::{Dependencies, Queues, router};
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId},
@@ -18,11 +20,13 @@ use florin_domain::{
     saga,
     time::Timestamp,
 };
+use florin_messaging::dead_letters::Records;
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
     breaker::SharedBreaker,
+    failures::Failures,
     merchants::Merchants,
     payments::{DUE_SHARDS, Payments},
 };
@@ -33,6 +37,8 @@ use florin_testing::{
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
@@ -47,6 +53,7 @@ pub struct World {
     pub publisher: Arc<RecordingPublisher>,
     pub clock: Clock,
     pub root_key: RootKey,
+    pub sqs: Sqs,
 }
 
 pub struct Answer {
@@ -86,14 +93,22 @@ impl World {
             publisher: Arc::default(),
             clock: Clock::set_to(build::START),
             root_key,
+            sqs: Sqs::new(),
             dynamo,
+        };
+        let queues = world.sqs.client().await;
+        let records = Records {
+            failures: Failures::new(world.dynamo.client.clone(), "idempotency", "api", || build::START),
+            audit: Audit::new(world.dynamo.client.clone(), "audit"),
+            now: || build::START,
         };
         let app = router(Dependencies {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
-            audit: Audit::new(world.dynamo.client.clone(), "audit"),
+            audit: records.audit.clone(),
+            queues: Queues::new(|| queues, sqs::PREFIX, records),
             gateway: world.gateway.clone(),
             publisher: world.publisher.clone(),
             root_key: world.root_key.clone(),

@@ -72,7 +72,7 @@ pub(super) async fn run(stack: &Stack, action: Action, consumer: &str, how: &How
     }
     let actor = how.actor.clone().unwrap_or_else(user_at_host);
     let run = random::hex128();
-    let order = Order { filter: &filter, limit, per_second: how.rate_per_second, actor: &actor, run: &run };
+    let order = Order { filter: &filter, limit, per_second: how.rate_per_second, actor: &actor, note: None, run: &run };
     // SQS moves all or nothing: a number, or a choice, is ours to make.
     let by_sqs = action == Action::Replay && how.limit.is_none() && filter.is_everything();
     if by_sqs && letters.start_move(&order, &selection).await? {
@@ -144,7 +144,7 @@ async fn carry_out(letters: &DeadLetters, action: Action, consumer: &str, order:
         End::Failing(reason) => bail!("gave up: {reason}"),
         _ if tally.failed > 0 => bail!("{} were refused by the queue and are still dead letters", tally.failed),
         End::Limit if depth.dead > 0 => say!("The limit of {} is reached; run it again for more.", order.limit),
-        End::Empty | End::Limit => {}
+        End::Empty | End::Limit | End::Time => {}
     }
     Ok(())
 }

@@ -15,7 +15,7 @@ pub(super) async fn list(stack: &Stack) -> Result<()> {
     say!("{:<12} {:>8} {:>13}", "queue", "messages", "dead letters");
     for consumer in CONSUMERS {
         let depth = stack.letters(consumer.name).await?.depth().await?;
-        say!("{:<12} {:>8} {:>13}{}", consumer.name, depth.queued, depth.dead + depth.hidden, hidden(depth));
+        say!("{:<12} {:>8} {:>13}{}", consumer.name, depth.queued(), depth.dead + depth.hidden, hidden(depth));
         dead.extend((depth.dead + depth.hidden > 0).then_some(consumer.name));
     }
     say!("");

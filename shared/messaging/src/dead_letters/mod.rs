@@ -11,7 +11,7 @@ mod moves;
 mod trail;
 mod work;
 
-use std::{collections::HashMap, fmt};
+use std::{collections::HashMap, fmt, time::Duration};
 
 use aws_sdk_sqs::{
     Client,
@@ -31,7 +31,7 @@ use florin_store::{
 pub use filter::{Filter, NO_REASON, Seen};
 pub use letter::DeadLetter;
 pub use moves::MoveProgress;
-pub use work::{End, Order, Selection, Tally};
+pub use work::{Action, End, Fate, Order, Selection, Tally};
 
 use crate::{
     publisher::error_text,
@@ -90,12 +90,23 @@ pub enum DeadLettersError {
 /// How many messages are in the two queues. SQS counts approximately, and lags by up to a minute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Depth {
-    /// In the consumer's queue: waiting, in flight and delayed.
-    pub queued: u64,
+    /// In the consumer's queue, ready to be received.
+    pub waiting: u64,
+    /// In the consumer's queue, with the consumer or hidden until their next try.
+    pub in_flight: u64,
+    /// In the consumer's queue, not to be received yet.
+    pub delayed: u64,
     /// Dead letters that can be seen.
     pub dead: u64,
     /// Dead letters that somebody looks at or replays just now.
     pub hidden: u64,
+}
+
+impl Depth {
+    /// Everything in the consumer's queue.
+    pub const fn queued(self) -> u64 {
+        self.waiting.saturating_add(self.in_flight).saturating_add(self.delayed)
+    }
 }
 
 /// What is known of dead letters, and what is written down about them.
@@ -117,6 +128,7 @@ pub struct DeadLetters {
     queue_url: String,
     dead_letters_url: String,
     records: Records,
+    time_max: Option<Duration>,
 }
 
 impl DeadLetters {
@@ -129,7 +141,7 @@ impl DeadLetters {
         records: Records,
     ) -> Self {
         let (consumer, queue_url) = (consumer.into(), queue_url.into());
-        Self { client, consumer, queue_url, dead_letters_url: dead_letters_url.into(), records }
+        Self { client, consumer, queue_url, dead_letters_url: dead_letters_url.into(), records, time_max: None }
     }
 
     /// Finds both queues by their names, which `template.yaml` derives from the stack's.
@@ -144,11 +156,17 @@ impl DeadLetters {
         Ok(Self::at(client, consumer, queue_url, dead_letters_url, records))
     }
 
+    /// The same, but a look or a run begins nothing new after this time.
+    #[must_use]
+    pub fn within(self, time_max: Duration) -> Self {
+        Self { time_max: Some(time_max), ..self }
+    }
+
     /// How full both queues are.
     pub async fn depth(&self) -> Result<Depth, DeadLettersError> {
         let [waiting, in_flight, delayed] = counts(&self.client, &self.queue_url).await?;
         let [dead, hidden, _] = counts(&self.client, &self.dead_letters_url).await?;
-        Ok(Depth { queued: waiting + in_flight + delayed, dead, hidden })
+        Ok(Depth { waiting, in_flight, delayed, dead, hidden })
     }
 
     async fn receive(&self, at_most: u32, hidden_s: i32) -> Result<Vec<DeadLetter>, DeadLettersError> {

@@ -25,9 +25,10 @@ impl<'a> Trail<'a> {
 
     /// Says what is going to happen. Nothing may happen unless this is written.
     pub(super) async fn begin(&mut self) -> Result<(), DeadLettersError> {
-        let Order { filter, limit, per_second, .. } = self.order;
+        let Order { filter, limit, per_second, note, .. } = self.order;
         let rate = per_second.map_or_else(|| "none".to_owned(), |rate| rate.to_string());
-        let details = [("filter", filter.in_words()), ("limit", limit.to_string()), ("rate_per_second", rate)];
+        let mut details = vec![("filter", filter.in_words()), ("limit", limit.to_string()), ("rate_per_second", rate)];
+        details.extend(note.map(|note| ("note", note.to_owned())));
         let entry = self.entry(".begin", details);
         self.write(vec![entry]).await
     }

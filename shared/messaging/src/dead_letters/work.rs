@@ -52,6 +52,8 @@ pub struct Order<'a> {
     pub per_second: Option<u32>,
     /// Who orders it.
     pub actor: &'a str,
+    /// Why.
+    pub note: Option<&'a str>,
     /// Names this run in the audit; random.
     pub run: &'a str,
 }
@@ -78,6 +80,8 @@ pub enum End {
     Empty,
     /// As many as were asked for.
     Limit,
+    /// The time is over.
+    Time,
     /// Too many calls failed; the reason of the last.
     Failing(String),
 }
@@ -87,6 +91,7 @@ impl fmt::Display for End {
         match self {
             Self::Empty => f.write_str("nothing that is meant is left"),
             Self::Limit => f.write_str("the limit is reached"),
+            Self::Time => f.write_str("the time is over"),
             Self::Failing(reason) => write!(f, "gave up ({reason})"),
         }
     }
@@ -99,10 +104,10 @@ impl DeadLetters {
         let mut scan = Scan::new(self, SELECT_HIDDEN_S);
         let mut selection = Selection { more: true, ..Selection::default() };
         let mut outcome = Ok(());
-        while selection.seen.len() < at_most && scan.examined() < SELECT_EXAMINED_MAX {
+        while selection.seen.len() < at_most && scan.examined() < SELECT_EXAMINED_MAX && !scan.is_late() {
             match scan.next().await {
                 Ok(seen) if seen.is_empty() => {
-                    selection.more = false;
+                    selection.more = scan.is_late();
                     break;
                 }
                 Ok(seen) => selection.seen.extend(seen.into_iter().filter(|seen| filter.admits(seen))),
@@ -126,9 +131,9 @@ impl DeadLetters {
     pub async fn replay(
         &self,
         order: &Order<'_>,
-        progress: impl FnMut(&Tally),
+        mut progress: impl FnMut(&Tally),
     ) -> Result<(Tally, End), DeadLettersError> {
-        Run::new(self, order, Action::Replay).carry_out(progress).await
+        self.run(Action::Replay, order, |tally, _| progress(tally)).await
     }
 
     /// Deletes dead letters for good; `progress` hears of every batch. The audit keeps what they were about, and none
@@ -136,9 +141,19 @@ impl DeadLetters {
     pub async fn discard(
         &self,
         order: &Order<'_>,
-        progress: impl FnMut(&Tally),
+        mut progress: impl FnMut(&Tally),
     ) -> Result<(Tally, End), DeadLettersError> {
-        Run::new(self, order, Action::Discard).carry_out(progress).await
+        self.run(Action::Discard, order, |tally, _| progress(tally)).await
+    }
+
+    /// `replay` or `discard`; `progress` hears of every batch, and what became of each message in it.
+    pub async fn run(
+        &self,
+        action: Action,
+        order: &Order<'_>,
+        progress: impl FnMut(&Tally, &[(Seen, Fate)]),
+    ) -> Result<(Tally, End), DeadLettersError> {
+        Run::new(self, order, action).carry_out(progress).await
     }
 }
 
@@ -147,6 +162,7 @@ impl DeadLetters {
 struct Scan<'a> {
     letters: &'a DeadLetters,
     hidden_s: i32,
+    started: Instant,
     /// Everything received.
     known: HashSet<String>,
     /// The newest receipt handles of what is still there, by message id.
@@ -155,16 +171,23 @@ struct Scan<'a> {
 
 impl<'a> Scan<'a> {
     fn new(letters: &'a DeadLetters, hidden_s: i32) -> Self {
-        Self { letters, hidden_s, known: HashSet::new(), held: HashMap::new() }
+        Self { letters, hidden_s, started: Instant::now(), known: HashSet::new(), held: HashMap::new() }
     }
 
     fn examined(&self) -> u32 {
         u32::try_from(self.known.len()).unwrap_or(u32::MAX)
     }
 
-    /// The next dead letters, none twice; nothing once all have been seen.
+    fn is_late(&self) -> bool {
+        self.letters.time_max.is_some_and(|time_max| self.started.elapsed() >= time_max)
+    }
+
+    /// The next dead letters, none twice; nothing once all have been seen, or late.
     async fn next(&mut self) -> Result<Vec<Seen>, DeadLettersError> {
         for _ in 0..FRUITLESS_RECEIVES_MAX {
+            if self.is_late() {
+                break;
+            }
             let received = self.letters.receive(MESSAGES_PER_RECEIVE_MAX, self.hidden_s).await?;
             if received.is_empty() {
                 break;
@@ -193,14 +216,18 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// What a run does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Action {
+pub enum Action {
+    /// Puts dead letters back into their queue.
     Replay,
+    /// Deletes them for good.
     Discard,
 }
 
 /// What became of one dead letter.
-enum Fate {
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fate {
     /// It is in the consumer's queue under this id, and no dead letter any more.
     Sent(String),
     /// It is in the consumer's queue under this id, and still a dead letter.
@@ -209,6 +236,27 @@ enum Fate {
     Discarded,
     /// It is where it was.
     Failed(DeadLettersError),
+}
+
+impl fmt::Display for Fate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Sent(_) => f.write_str("sent"),
+            Self::Undeleted(_, error) => write!(f, "sent, and still a dead letter: {error}"),
+            Self::Discarded => f.write_str("deleted"),
+            Self::Failed(error) => write!(f, "still a dead letter: {error}"),
+        }
+    }
+}
+
+impl Fate {
+    /// Why it is still a dead letter.
+    pub const fn error(&self) -> Option<&DeadLettersError> {
+        match self {
+            Self::Undeleted(_, error) | Self::Failed(error) => Some(error),
+            Self::Sent(_) | Self::Discarded => None,
+        }
+    }
 }
 
 struct Run<'a> {
@@ -240,7 +288,10 @@ impl<'a> Run<'a> {
         }
     }
 
-    async fn carry_out(mut self, progress: impl FnMut(&Tally)) -> Result<(Tally, End), DeadLettersError> {
+    async fn carry_out(
+        mut self,
+        progress: impl FnMut(&Tally, &[(Seen, Fate)]),
+    ) -> Result<(Tally, End), DeadLettersError> {
         self.trail.begin().await?;
         let end = self.drain(progress).await.unwrap_or_else(|error| End::Failing(error.to_string()));
         self.scan.show_again().await;
@@ -253,7 +304,7 @@ impl<'a> Run<'a> {
         Ok((self.tally, end))
     }
 
-    async fn drain(&mut self, mut progress: impl FnMut(&Tally)) -> Result<End, DeadLettersError> {
+    async fn drain(&mut self, mut progress: impl FnMut(&Tally, &[(Seen, Fate)])) -> Result<End, DeadLettersError> {
         let limit = self.order.limit.min(RUN_MESSAGES_MAX);
         let started = Instant::now();
         loop {
@@ -263,7 +314,7 @@ impl<'a> Run<'a> {
                 return Ok(End::Limit);
             }
             if self.pending.is_empty() && !self.look_for_more().await? {
-                return Ok(End::Empty);
+                return Ok(if self.scan.is_late() { End::Time } else { End::Empty });
             }
             if let Some(rate) = self.order.per_second {
                 tokio::time::sleep_until(started + Duration::from_millis(u64::from(tried) * 1_000 / u64::from(rate)))
@@ -271,12 +322,12 @@ impl<'a> Run<'a> {
             }
             let batch = usize::try_from(wanted).unwrap_or(0).min(self.pending.len());
             let batch: Vec<Seen> = self.pending.drain(..batch).collect();
-            let failure = self.work_on(batch).await?;
-            progress(&self.tally);
-            if let Some(error) = failure
+            let fates = self.work_on(batch).await?;
+            progress(&self.tally, &fates);
+            if let Some(error) = fates.iter().rev().find_map(|(_, fate)| fate.error())
                 && self.tally.failed + self.tally.undeleted >= FAILURES_MAX
             {
-                return Err(error);
+                return Err(error.clone());
             }
         }
     }
@@ -301,45 +352,42 @@ impl<'a> Run<'a> {
         Ok(!self.pending.is_empty())
     }
 
-    /// Works on letters side by side; the last failure, if there was one.
-    async fn work_on(&mut self, batch: Vec<Seen>) -> Result<Option<DeadLettersError>, DeadLettersError> {
+    /// Works on letters side by side.
+    async fn work_on(&mut self, batch: Vec<Seen>) -> Result<Vec<(Seen, Fate)>, DeadLettersError> {
         if self.action == Action::Discard {
             // What a deleted message was about is in the audit only.
             self.trail.messages(batch.iter().map(|seen| (seen, "to be deleted".to_owned()))).await?;
         }
         let (letters, action) = (self.scan.letters, self.action);
         let fates = futures::future::join_all(batch.iter().map(|seen| letters.act(action, &seen.letter))).await;
-        let mut failure = None;
-        let mut outcomes = Vec::new();
-        for (seen, fate) in batch.iter().zip(fates) {
-            let outcome = match fate {
-                Fate::Sent(id) => {
-                    self.tally.done += 1;
-                    self.scan.gone(&seen.letter);
-                    self.sent.insert(id);
-                    "sent".to_owned()
-                }
-                Fate::Undeleted(id, error) => {
-                    self.tally.done += 1;
-                    self.tally.undeleted += 1;
-                    self.sent.insert(id);
-                    format!("sent, and still a dead letter: {}", failure.insert(error))
-                }
-                Fate::Discarded => {
-                    self.tally.done += 1;
-                    self.scan.gone(&seen.letter);
-                    // Said already.
-                    continue;
-                }
-                Fate::Failed(error) => {
-                    self.tally.failed += 1;
-                    format!("still a dead letter: {}", failure.insert(error))
-                }
-            };
-            outcomes.push((seen, outcome));
+        let fates: Vec<(Seen, Fate)> = batch.into_iter().zip(fates).collect();
+        for (seen, fate) in &fates {
+            self.count(&seen.letter, fate);
         }
-        self.trail.messages(outcomes).await?;
-        Ok(failure)
+        // That it was to be deleted has been said.
+        let untold = fates.iter().filter(|(_, fate)| *fate != Fate::Discarded);
+        self.trail.messages(untold.map(|(seen, fate)| (seen, fate.to_string()))).await?;
+        Ok(fates)
+    }
+
+    fn count(&mut self, letter: &DeadLetter, fate: &Fate) {
+        match fate {
+            Fate::Sent(id) => {
+                self.tally.done += 1;
+                self.scan.gone(letter);
+                self.sent.insert(id.clone());
+            }
+            Fate::Undeleted(id, _) => {
+                self.tally.done += 1;
+                self.tally.undeleted += 1;
+                self.sent.insert(id.clone());
+            }
+            Fate::Discarded => {
+                self.tally.done += 1;
+                self.scan.gone(letter);
+            }
+            Fate::Failed(_) => self.tally.failed += 1,
+        }
     }
 }
 
