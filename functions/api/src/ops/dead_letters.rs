@@ -96,15 +96,17 @@ async fn act(
     let request = read_body(Fields::new(body::object(body, headers).await?, ""), api.dependencies.clock.now())?;
     in_time(async {
         let letters = api.dependencies.queues.of(consumer).await?;
-        let mut answer = if request.confirm {
+        let answer = if request.confirm {
             carry_out(&letters, action, &request).await?
         } else {
             rehearse(&letters, action, &request.meant).await?
         };
-        answer["object"] = "dead_letter_run".into();
-        answer["consumer"] = consumer.into();
-        answer["confirmed"] = request.confirm.into();
-        Ok(Json(answer))
+        let about = [
+            ("object", "dead_letter_run".into()),
+            ("consumer", consumer.into()),
+            ("confirmed", request.confirm.into()),
+        ];
+        Ok(Json(with(answer, about)))
     })
     .await
 }
@@ -161,10 +163,14 @@ async fn carry_out(letters: &DeadLetters, action: Action, request: &Request) -> 
 }
 
 fn fated(seen: &Seen, outcome: &str, error: Option<String>) -> Value {
-    let mut value = shown(seen);
-    value["outcome"] = outcome.into();
-    if let Some(error) = error {
-        value["error"] = error.into();
+    let value = with(shown(seen), [("outcome", outcome.into())]);
+    with(value, error.map(|error| ("error", error.into())))
+}
+
+/// The object with these members too.
+fn with(mut value: Value, members: impl IntoIterator<Item = (&'static str, Value)>) -> Value {
+    if let Value::Object(object) = &mut value {
+        object.extend(members.into_iter().map(|(name, value)| (name.to_owned(), value)));
     }
     value
 }
