@@ -92,12 +92,15 @@ fn environments_hold_names_addresses_and_parameters() {
     let gateway_url = format!("{PREFIX}{}", gateway.id);
     let expected = [
         ("ANALYTICS_TABLE", "shop-AnalyticsTable"),
+        ("AUDIT_TABLE", "shop-AuditTable"),
         ("EVENTS_TOPIC_ARN", "arn:aws:sns:eu-north-1:000000000000:shop-payment-events"),
         ("FLORIN_MODE", "test"),
         ("GATEWAY_API_KEY", GATEWAY_KEY),
         ("GATEWAY_BASE_URL", &gateway_url),
+        ("IDEMPOTENCY_TABLE", "shop-IdempotencyTable"),
         ("MERCHANTS_TABLE", "shop-MerchantsTable"),
         ("PAYMENTS_TABLE", "shop-PaymentsTable"),
+        ("QUEUE_PREFIX", "shop"),
         ("ROOT_KEY", ROOT_KEY),
         ("WEBHOOK_ALLOW_LOOPBACK", "true"),
     ];
