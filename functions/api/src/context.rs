@@ -8,7 +8,10 @@ use axum::{
     middleware::Next,
     response::Response,
 };
-use florin_domain::event::{CORRELATION_ID_CHARACTERS_MAX, Correlation};
+use florin_domain::{
+    card::contains_card_number,
+    event::{CORRELATION_ID_CHARACTERS_MAX, Correlation},
+};
 use lambda_http::request::RequestContext;
 
 use crate::{Api, problem};
@@ -67,6 +70,8 @@ pub(crate) fn correlation(headers: &HeaderMap, fallback: &str) -> Correlation {
 fn correlation_id(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(CORRELATION_ID)?.to_str().ok()?;
     let fits = (1..=CORRELATION_ID_CHARACTERS_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    // It goes into logs, events and messages.
+    let fits = fits && !contains_card_number(id);
     fits.then(|| id.to_owned())
 }
 

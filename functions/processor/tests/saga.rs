@@ -137,7 +137,7 @@ impl World {
 
     async fn due(&self) -> usize {
         let shards = (0..DUE_SHARDS).map(|shard| self.payments.due(shard, Timestamp::MAX, 100));
-        futures::future::try_join_all(shards).await.unwrap().iter().map(Vec::len).sum()
+        futures::future::try_join_all(shards).await.unwrap().iter().map(|(due, _)| due.len()).sum()
     }
 
     async fn read(&self, payment: &Payment) -> Payment {

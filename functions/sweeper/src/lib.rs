@@ -86,7 +86,10 @@ impl Sweeper {
         let (mut swept, mut unread) = (Swept::default(), None);
         for due in futures::future::join_all(shards).await {
             let due = match due {
-                Ok(due) => due,
+                Ok((due, unreadable)) => {
+                    unread = unreadable.or(unread);
+                    due
+                }
                 Err(error) => {
                     tracing::error!(%error, "a shard of the due index could not be read");
                     unread = Some(error);

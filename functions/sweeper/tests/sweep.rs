@@ -126,7 +126,7 @@ impl World {
     async fn due_by(&self, until: Timestamp) -> usize {
         let mut due = 0;
         for shard in 0..DUE_SHARDS {
-            due += self.payments.due(shard, until, ITEMS_PER_SHARD_MAX).await.unwrap().len();
+            due += self.payments.due(shard, until, ITEMS_PER_SHARD_MAX).await.unwrap().0.len();
         }
         due
     }
@@ -434,7 +434,7 @@ async fn a_run_takes_a_hundred_of_a_shard_and_the_rest_stays_due() {
 }
 
 #[tokio::test]
-async fn a_shard_that_cannot_be_read_keeps_nobody_from_the_others() {
+async fn what_cannot_be_read_keeps_nobody_from_the_others() {
     let world = World::start().await;
     for n in 0..20 {
         world.create(&format!("k{n}")).await;
@@ -444,7 +444,7 @@ async fn a_shard_that_cannot_be_read_keeps_nobody_from_the_others() {
     world.clock.advance_ms(DUE_AFTER_MS);
     assert!(world.sweeper.run().await.is_err(), "the run fails, so that the alarm does not stay silent");
     let redriven = world.publisher.events().len();
-    assert!((10..20).contains(&redriven), "{redriven} of other shards were set going all the same");
+    assert_eq!(redriven, 20, "all others were set going all the same");
 }
 
 #[tokio::test]

@@ -54,6 +54,8 @@ enum Command {
     Counters(counters::Options),
     /// Lists payments and refunds that wait for a person, and decides what becomes of them
     Stuck(stuck::Options),
+    /// Prints the operator key that belongs to the root key on standard input
+    OperatorKey,
     /// Lists, shows and replays messages that used up their receives
     DeadLetters(dead_letters::Options),
 }
@@ -69,6 +71,7 @@ async fn main() -> ExitCode {
         Command::Counters(options) => counters::run(&options).await,
         Command::Stuck(options) => stuck::run(&options).await,
         Command::DeadLetters(options) => dead_letters::run(&options).await,
+        Command::OperatorKey => seed::print_operator_key(),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

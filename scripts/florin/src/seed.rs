@@ -142,6 +142,14 @@ impl SeededMerchant {
     }
 }
 
+/// Prints the operator key. The root key comes on standard input, because arguments can be seen by everybody.
+pub(crate) fn print_operator_key() -> Result<()> {
+    let mut root_key = String::new();
+    std::io::stdin().read_line(&mut root_key).context("the root key is expected on standard input")?;
+    say!("{}", operator_key(root_key.trim())?);
+    Ok(())
+}
+
 /// The key with which operators of this stack call `/v1/ops`.
 pub(crate) fn operator_key(root_key: &str) -> Result<String> {
     Ok(read(root_key)?.operator_key().expose_text())

@@ -321,26 +321,26 @@ fn is_published_test_card(digits: &str) -> bool {
     )
 }
 
-/// Whether free text holds what looks like a card number: a run of 13 to 19 digits, spaces and dashes allowed between
-/// them, with a card brand's first digits and a valid check digit. Such text must not be stored (invariant 8).
+/// Whether free text holds what looks like a card number: 13 to 19 digits, in groups with spaces or dashes between them,
+/// with a card brand's first digits and a valid check digit. Such text must not be stored (invariant 8).
+///
+/// A number may stand between other digits, as in `17 4242 4242 4242 4242 12/30`, so it may begin and end with any group.
 pub fn contains_card_number(text: &str) -> bool {
-    let mut run = Zeroizing::new(String::new());
-    let is_card = |run: &str| {
-        (13..=CARD_NUMBER_DIGITS_MAX).contains(&run.len()) && Brand::of(run) != Brand::Unknown && passes_luhn(run)
-    };
-    for character in text.chars() {
-        match character {
-            '0'..='9' => run.push(character),
-            ' ' | '-' => {}
-            _ => {
-                if is_card(&run) {
-                    return true;
+    let is_separator = |c: char| c == ' ' || c == '-';
+    text.split(|c: char| !c.is_ascii_digit() && !is_separator(c)).any(|run| {
+        let groups: Vec<&str> = run.split(is_separator).filter(|group| !group.is_empty()).collect();
+        (0..groups.len()).any(|first| {
+            let mut digits = Zeroizing::new(String::with_capacity(CARD_NUMBER_TEXT_CHARACTERS_MAX));
+            groups.iter().skip(first).any(|group| {
+                if digits.len() <= CARD_NUMBER_DIGITS_MAX {
+                    digits.push_str(group);
                 }
-                run.zeroize();
-            }
-        }
-    }
-    is_card(&run)
+                (13..=CARD_NUMBER_DIGITS_MAX).contains(&digits.len())
+                    && Brand::of(&digits) != Brand::Unknown
+                    && passes_luhn(&digits)
+            })
+        })
+    })
 }
 
 #[cfg(test)]
@@ -414,6 +414,9 @@ mod tests {
     fn a_card_number_in_text_is_found() {
         assert!(contains_card_number("card 4242 4242 4242 4242 please"));
         assert!(contains_card_number("378282246310005"));
+        assert!(contains_card_number("4242 4242 4242 4242 12/30 123"), "with what stands beside it on the card");
+        assert!(contains_card_number("4242-4242-4242-4242 123"));
+        assert!(contains_card_number("Order 17 4242 4242 4242 4242"));
         assert!(!contains_card_number("Order 4242424242424241"));
         assert!(!contains_card_number("2026-11-21 order 17, phone 0803 123 4567"));
     }

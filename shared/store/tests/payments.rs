@@ -49,7 +49,7 @@ async fn read(store: &Payments, payment: &Payment) -> Payment {
 async fn due(store: &Payments, now: Timestamp) -> usize {
     let mut found = 0;
     for shard in 0..DUE_SHARDS {
-        found += store.due(shard, now, 100).await.unwrap().len();
+        found += store.due(shard, now, 100).await.unwrap().0.len();
     }
     found
 }

@@ -244,7 +244,7 @@ async fn nothing_is_due(world: &World, payments: &[Payment]) -> Option<String> {
     let far = world.clock.now().plus_ms(FAR_FUTURE_MS);
     let mut due = BTreeSet::new();
     for shard in 0..DUE_SHARDS {
-        due.extend(world.payments().due(shard, far, 100).await.unwrap().iter().map(|due| due.id().to_owned()));
+        due.extend(world.payments().due(shard, far, 100).await.unwrap().0.iter().map(|due| due.id().to_owned()));
     }
     let open: BTreeSet<String> =
         payments.iter().filter(|payment| !payment.status.is_terminal()).map(|payment| payment.id.to_string()).collect();

@@ -177,7 +177,10 @@ async fn store(api: &Api, from: &Due, to: &Due, now: Timestamp) -> Result<Option
                 RefundWritten::Lost(winner) => Ok(Some(Due::Refund(winner))),
                 RefundWritten::Done(refund) => {
                     // Stuck ones are looked at rarely; this one may have to be set going by the sweeper.
-                    payments.postpone_due(&Due::Refund(refund), now.plus_ms(DUE_AFTER_MS)).await?;
+                    let due = Due::Refund(refund);
+                    if let Err(error) = payments.postpone_due(&due, now.plus_ms(DUE_AFTER_MS)).await {
+                        tracing::warn!(id = due.id(), %error, "if its event is lost, the sweeper comes late");
+                    }
                     Ok(None)
                 }
             }

@@ -70,10 +70,11 @@ pub(crate) async fn create(
     let request = read(&api, object, deps.clock.now()).map_err(Problem::Fields)?;
 
     let id = Payment::id_for(&caller.merchant_id, key);
-    if !request.when.is_in_range(deps.clock.now()) {
-        // What was asked for in time is answered as the first time, even now that its moment has passed.
-        let past = || Problem::Fields(vec![process_at_out_of_range()]);
-        let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or_else(past)?;
+    let late = too_late(&request, deps.clock.now());
+    if !late.is_empty() {
+        // What was asked for in time is answered as the first time, even now that its moment or its card's has passed.
+        let refuse = || Problem::Fields(late);
+        let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or_else(refuse)?;
         return replay(&api, &existing, &request, &headers).await;
     }
     let correlation = context::correlation(&headers, id.as_str());
@@ -107,6 +108,14 @@ async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &Head
     let correlation = context::correlation(headers, existing.id.as_str());
     announce::initiated(api, existing, &correlation).await;
     Ok(idempotency::replayed(created(&existing.as_created())))
+}
+
+/// What was right once and is not any more.
+fn too_late(request: &Request, now: Timestamp) -> Vec<FieldError> {
+    let expired = request.card.expiry().is_past(now);
+    let expired = expired.then(|| FieldError::new("/source/expiry", "card_expired", "The card has expired."));
+    let past = (!request.when.is_in_range(now)).then(process_at_out_of_range);
+    expired.into_iter().chain(past).collect()
 }
 
 fn created(payment: &Payment) -> Response {
@@ -161,7 +170,8 @@ fn source(api: &Api, fields: &mut Fields) -> Option<Card> {
     let card = match (number, expiry, cvv, holder_name) {
         (Some(number), Some(expiry), Some(cvv), Some(holder_name)) => {
             let input = CardInput { number, expiry, cvv, holder_name };
-            Card::check(&input, "/source", api.dependencies.mode, api.dependencies.clock.now())
+            // Whether it has expired is judged later, for a replay may come when it has.
+            Card::check(&input, "/source", api.dependencies.mode, Timestamp::MIN)
                 .map_err(|errors| source.errors.extend(errors))
                 .ok()
         }

@@ -244,7 +244,7 @@ impl World {
     pub async fn due(&self, by: Timestamp) -> Vec<String> {
         let mut ids = Vec::new();
         for shard in 0..DUE_SHARDS {
-            ids.extend(self.payments.due(shard, by, 100).await.unwrap().iter().map(|due| due.id().to_owned()));
+            ids.extend(self.payments.due(shard, by, 100).await.unwrap().0.iter().map(|due| due.id().to_owned()));
         }
         ids
     }

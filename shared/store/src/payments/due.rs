@@ -41,6 +41,13 @@ pub enum Due {
     Refund(Refund),
 }
 
+/// A page of the due index.
+struct DuePage {
+    found: Vec<Due>,
+    unreadable: Option<StoreError>,
+    next: Option<Item>,
+}
+
 impl Due {
     /// Its id.
     pub fn id(&self) -> &str {
@@ -83,10 +90,16 @@ pub(super) fn due_shard(id: &str) -> String {
 }
 
 impl Payments {
-    /// What somebody should have looked at by `now`, oldest first, at most `limit` of one shard.
-    pub async fn due(&self, shard: u8, now: Timestamp, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let (found, _) = self.due_page(shard, now, limit.min(PAGE_ITEMS_MAX), None).await?;
-        Ok(found)
+    /// What somebody should have looked at by `now`, oldest first, at most `limit` of one shard; and why some of it
+    /// could not be read, if so. It must not hold up the others.
+    pub async fn due(
+        &self,
+        shard: u8,
+        now: Timestamp,
+        limit: usize,
+    ) -> Result<(Vec<Due>, Option<StoreError>), StoreError> {
+        let page = self.due_page(shard, now, limit.min(PAGE_ITEMS_MAX), None).await?;
+        Ok((page.found, page.unreadable))
     }
 
     /// Open payments and refunds that wait for a person, at most `limit` of all shards.
@@ -95,14 +108,14 @@ impl Payments {
         for shard in 0..DUE_SHARDS {
             let (mut start, mut read) = (None, 0);
             loop {
-                let (found, next) = self.due_page(shard, Timestamp::MAX, PAGE_ITEMS_MAX, start).await?;
-                read += found.len();
-                stuck.extend(found.into_iter().filter(Due::is_stuck));
+                let page = self.due_page(shard, Timestamp::MAX, PAGE_ITEMS_MAX, start).await?;
+                read += PAGE_ITEMS_MAX;
+                stuck.extend(page.found.into_iter().filter(Due::is_stuck));
                 if stuck.len() >= limit {
                     stuck.truncate(limit);
                     return Ok(stuck);
                 }
-                start = next;
+                start = page.next;
                 if start.is_none() || read >= STUCK_SEARCH_ITEMS_MAX {
                     break;
                 }
@@ -117,7 +130,7 @@ impl Payments {
         until: Timestamp,
         limit: usize,
         start: Option<Item>,
-    ) -> Result<(Vec<Due>, Option<Item>), StoreError> {
+    ) -> Result<DuePage, StoreError> {
         let query = self
             .client
             .query()
@@ -133,17 +146,23 @@ impl Payments {
             output.items().iter().map(|item| Ok(Item::from([("pk".to_owned(), text(Reader(item).text("pk")?))])));
         let keys = keys.collect::<Result<Vec<_>, StoreError>>()?;
         let items = crate::batch_get(&self.client, &self.table, &keys).await?;
-        // One that cannot be read must not hold up the others.
-        let found = items.iter().filter_map(|item| {
+        let mut page = DuePage { found: Vec::new(), unreadable: None, next: output.last_evaluated_key };
+        for item in &items {
             let read = if item.contains_key("pay") {
                 refund_from(item).map(Due::Refund)
             } else {
                 payment_from(item).map(Due::Payment)
             };
-            let id = Reader(item).text_if_any("pk").unwrap_or_default();
-            read.inspect_err(|error| tracing::error!(id, %error, "what is due cannot be read")).ok()
-        });
-        Ok((found.collect(), output.last_evaluated_key))
+            match read {
+                Ok(due) => page.found.push(due),
+                Err(error) => {
+                    let id = Reader(item).text_if_any("pk").unwrap_or_default();
+                    tracing::error!(id, %error, "what is due cannot be read");
+                    page.unreadable = Some(error);
+                }
+            }
+        }
+        Ok(page)
     }
 
     /// Moves an item's place in the due index, unless it has changed since. Two sweepers may overlap: the second one
