@@ -1,8 +1,12 @@
 //! Calling the gateway through the circuit breaker, and reading its answers as results of a step.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::Future,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use florin_domain::{
@@ -11,7 +15,6 @@ use florin_domain::{
     payment::Payment,
     refund::Refund,
     saga,
-    time::Timestamp,
 };
 use florin_gateway::{ChargeRequest, Gateway, GatewayError, RefundRequest};
 use florin_platform::clock::Clock;
@@ -22,6 +25,8 @@ use florin_store::{
 
 /// How far the gateway's clock may be behind ours, in seconds.
 const CLOCK_SKEW_SECONDS: i64 = 60;
+/// Longest question, in milliseconds: one that reads many pages must end while its answer can still be written down.
+const ASK_MS_MAX: u64 = 5_000;
 /// The gateway's word for a refund of what was given back already, by whomever.
 const ALREADY_REFUNDED: &str = "already_refunded";
 
@@ -75,11 +80,11 @@ impl Gate {
         let step = payment.journal.last().map(|entry| entry.step);
         let result = match (step, &payment.gateway_reference) {
             (Some(Step::Reconcile), Some(reference)) if saga::is_charged(payment) => {
-                self.gateway.find_refund(reference, payment.id.as_str()).await.map(found)
+                ask(self.gateway.find_refund(reference, payment.id.as_str())).await.map(found)
             }
             (Some(Step::Reconcile), _) => {
-                let found_charge = self.gateway.find_charge(payment.id.as_str(), since(payment.created_at)).await;
-                found_charge.map(|charge| found(charge.map(|charge| charge.reference)))
+                let charge = ask(self.gateway.find_charge(payment.id.as_str(), first_charge(payment))).await;
+                charge.map(|charge| found(charge.map(|charge| charge.reference)))
             }
             (_, Some(reference)) if saga::is_charged(payment) => self.compensate(payment, reference).await,
             _ => self.charge(payment).await,
@@ -91,7 +96,7 @@ impl Gate {
     pub(crate) async fn take_refund(&self, passage: &Passage, refund: &Refund) -> Answer {
         let asking = refund.journal.last().is_some_and(|entry| entry.step == Step::Reconcile);
         let result = if asking {
-            self.gateway.find_refund(&refund.charge_reference, refund.id.as_str()).await.map(found)
+            ask(self.gateway.find_refund(&refund.charge_reference, refund.id.as_str())).await.map(found)
         } else {
             let request = RefundRequest {
                 refund_id: refund.id.as_str(),
@@ -149,8 +154,16 @@ impl Gate {
     }
 }
 
-fn since(created_at: Timestamp) -> i64 {
-    created_at.seconds() - CLOCK_SKEW_SECONDS
+/// When the first charge was tried, in Unix seconds: no charge of this payment is older.
+fn first_charge(payment: &Payment) -> i64 {
+    let charges = payment.journal.iter().filter(|entry| entry.step == Step::Charge);
+    let first = charges.map(|entry| entry.started_at).min().unwrap_or(payment.created_at);
+    first.seconds() - CLOCK_SKEW_SECONDS
+}
+
+async fn ask<T>(question: impl Future<Output = Result<T, GatewayError>>) -> Result<T, GatewayError> {
+    let in_time = tokio::time::timeout(Duration::from_millis(ASK_MS_MAX), question).await;
+    in_time.unwrap_or_else(|_| Err(GatewayError::Unknown { message: "the list did not end in time".to_owned() }))
 }
 
 fn done(reference: String) -> StepResult {

@@ -154,7 +154,10 @@ impl Processor {
             return Ok(active);
         }
         let active = self.merchants.merchant(id).await?.is_some_and(|merchant| merchant.active);
-        self.active_merchants.put(id.clone(), active, now);
+        // That a merchant is not active is not believed for longer than this once: it may just have become so.
+        if active {
+            self.active_merchants.put(id.clone(), active, now);
+        }
         Ok(active)
     }
 }

@@ -49,11 +49,7 @@ impl Processor {
                 Next::Run => claimed = payment,
                 Next::Ended => return self.announce_payment(&payment, event).await,
                 Next::Again { wait_ms } => return Ok(wait(wait_ms)),
-                Next::Stuck => {
-                    let reason = payment.stuck.as_ref().map_or("", |reason| reason.code.as_str());
-                    tracing::error!(payment_id = %payment.id, reason, "payment stuck: a person must look at it");
-                    return Ok(Outcome::Done);
-                }
+                Next::Stuck => return Ok(call_a_person(&payment)),
             }
         }
         Ok(wait(LOST_RACE_WAIT_MS))
@@ -78,6 +74,11 @@ impl Processor {
             Turn::Withdraw => match self.payments.save(&current, &saga::withdraw(&current, now)).await? {
                 None => Err(Trouble::Unknown),
                 Some(Written::Done(ended)) => self.announce_payment(&ended, event).await.map(Claim::Not),
+                Some(Written::Lost(_)) => Ok(Claim::Not(wait(LOST_RACE_WAIT_MS))),
+            },
+            Turn::GiveUp => match self.payments.save(&current, &saga::give_up(&current, now)).await? {
+                None => Err(Trouble::Unknown),
+                Some(Written::Done(stuck)) => Ok(Claim::Not(call_a_person(&stuck))),
                 Some(Written::Lost(_)) => Ok(Claim::Not(wait(LOST_RACE_WAIT_MS))),
             },
             Turn::Run(step) => {
@@ -122,4 +123,10 @@ impl Processor {
     async fn announce_payment(&self, payment: &Payment, cause: &Event) -> Result<Outcome, Trouble> {
         self.announce(Event::ended(payment, &cause.correlation())).await
     }
+}
+
+fn call_a_person(payment: &Payment) -> Outcome {
+    let reason = payment.stuck.as_ref().map_or("", |reason| reason.code.as_str());
+    tracing::error!(payment_id = %payment.id, reason, "payment stuck: a person must look at it");
+    Outcome::Done
 }

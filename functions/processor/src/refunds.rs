@@ -24,6 +24,13 @@ impl Processor {
             Turn::Ended => return self.announce_refund(current, event).await,
             Turn::Wait { wait_ms } => return Ok(wait(wait_ms)),
             Turn::Run(step) => step,
+            Turn::GiveUp => {
+                return match self.payments.save_refund(&current, &current.give_up(now)).await? {
+                    None => Err(Trouble::Unknown),
+                    Some(RefundWritten::Done(stuck)) => Ok(call_a_person(&stuck)),
+                    Some(RefundWritten::Lost(_)) => Ok(wait(LOST_RACE_WAIT_MS)),
+                };
+            }
             Turn::Parked | Turn::Withdraw => return Ok(Outcome::Done),
         };
         let claimed = match self.payments.claim_refund(&current, &current.claim(step, now)).await? {
@@ -43,11 +50,7 @@ impl Processor {
             Next::Ended => self.announce_refund(refund, event).await,
             Next::Again { wait_ms } => Ok(wait(wait_ms)),
             Next::Run => Ok(wait(LOST_RACE_WAIT_MS)),
-            Next::Stuck => {
-                let reason = refund.stuck.as_ref().map_or("", |reason| reason.code.as_str());
-                tracing::error!(refund_id = %refund.id, reason, "refund stuck: a person must look at it");
-                Ok(Outcome::Done)
-            }
+            Next::Stuck => Ok(call_a_person(&refund)),
         }
     }
 
@@ -56,4 +59,10 @@ impl Processor {
         self.payments.leave_due(&Due::Refund(refund)).await?;
         Ok(outcome)
     }
+}
+
+fn call_a_person(refund: &Refund) -> Outcome {
+    let reason = refund.stuck.as_ref().map_or("", |reason| reason.code.as_str());
+    tracing::error!(refund_id = %refund.id, reason, "refund stuck: a person must look at it");
+    Outcome::Done
 }

@@ -25,8 +25,8 @@ use florin_store::{
 
 /// Items of one shard in one run; with all shards a run looks after up to 800. The rest is still due a minute later.
 pub const ITEMS_PER_SHARD_MAX: usize = 100;
-/// When something stuck is reported again, in milliseconds.
-pub const STUCK_REPORT_MS: i64 = MS_PER_HOUR;
+/// When something stuck is reported again, in milliseconds: within every hour, which is the alarm's period.
+pub const STUCK_REPORT_MS: i64 = MS_PER_HOUR * 5 / 6;
 
 /// The sweeper and what it works with.
 pub struct Sweeper {
@@ -47,7 +47,7 @@ pub struct Swept {
     pub announced: usize,
     /// Waiting for a person.
     pub stuck: usize,
-    /// Left alone, because the gateway is away: their messages wait for it.
+    /// Left for the next run, because the gateway is away: their messages wait for it.
     pub left: usize,
     /// Could not be looked after in this run; they stay due.
     pub failed: usize,
@@ -59,7 +59,7 @@ enum Care {
     UnderWay(Timestamp),
     Announced(Option<Timestamp>),
     Stuck(Timestamp),
-    Left,
+    Left(Timestamp),
 }
 
 /// Why an item could not be looked after.
@@ -103,7 +103,7 @@ impl Sweeper {
                     Ok(Care::UnderWay(_)) => swept.under_way += 1,
                     Ok(Care::Announced(_)) => swept.announced += 1,
                     Ok(Care::Stuck(_)) => swept.stuck += 1,
-                    Ok(Care::Left) => swept.left += 1,
+                    Ok(Care::Left(_)) => swept.left += 1,
                     Err(error) => {
                         tracing::error!(id = due.id(), %error, "it stays due");
                         swept.failed += 1;
@@ -135,11 +135,11 @@ impl Sweeper {
             Care::Redriven(again_at)
             | Care::UnderWay(again_at)
             | Care::Announced(Some(again_at))
+            | Care::Left(again_at)
             | Care::Stuck(again_at) => {
                 self.payments.postpone_due(due, *again_at).await?;
             }
             Care::Announced(None) => self.payments.leave_due(due).await?,
-            Care::Left => {}
         }
         Ok(care)
     }
@@ -154,7 +154,10 @@ impl Sweeper {
                 Ok(Care::Announced(None))
             }
             Turn::Parked if payment.status == Status::OnHold => {
-                self.publisher.publish(&Event::held(payment, &correlation)).await?;
+                // Once: a week later whoever wanted to know has been told.
+                if now.ms_since(payment.updated_at) < HELD_REVIEW_MS {
+                    self.publisher.publish(&Event::held(payment, &correlation)).await?;
+                }
                 Ok(Care::Announced(Some(now.plus_ms(HELD_REVIEW_MS))))
             }
             Turn::Parked => {
@@ -164,17 +167,28 @@ impl Sweeper {
             Turn::Wait { wait_ms } if payment.status == Status::Processing => {
                 Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS))))
             }
-            Turn::Wait { wait_ms } if wait_ms > HANDOVER_MS + DUE_AFTER_MS => Ok(Care::UnderWay(due_at(payment, now))),
-            Turn::Run(_) | Turn::Withdraw if breaker.will_be_probed(now) => Ok(Care::Left),
+            Turn::Wait { wait_ms } if wait_ms > HANDOVER_MS + DUE_AFTER_MS => {
+                self.tell_of_resumption(payment, &correlation).await?;
+                Ok(Care::UnderWay(due_at(payment, now)))
+            }
+            Turn::Run(_) | Turn::Withdraw | Turn::GiveUp if breaker.will_be_probed(now) => {
+                Ok(Care::Left(now.plus_ms(DUE_AFTER_MS)))
+            }
             // A scheduled payment whose moment is near: the processor hands the rest of the wait to SQS.
-            Turn::Run(_) | Turn::Withdraw | Turn::Wait { .. } => {
-                if payment.journal.last().is_some_and(|entry| entry.step == Step::Resume) {
-                    self.publisher.publish(&Event::resumed(payment, &correlation)).await?;
-                }
+            Turn::Run(_) | Turn::Withdraw | Turn::GiveUp | Turn::Wait { .. } => {
+                self.tell_of_resumption(payment, &correlation).await?;
                 self.publisher.publish(&Event::initiated(payment, &correlation)).await?;
                 Ok(Care::Redriven(due_at(payment, now)))
             }
         }
+    }
+
+    /// A payment that was resumed last may have lost the event that told of it.
+    async fn tell_of_resumption(&self, payment: &Payment, correlation: &Correlation) -> Result<(), Trouble> {
+        if payment.journal.last().is_some_and(|entry| entry.step == Step::Resume) {
+            self.publisher.publish(&Event::resumed(payment, correlation)).await?;
+        }
+        Ok(())
     }
 
     async fn care_for_refund(&self, refund: &Refund, breaker: &Breaker, now: Timestamp) -> Result<Care, Trouble> {
@@ -191,8 +205,10 @@ impl Sweeper {
                 Ok(Care::Stuck(now.plus_ms(STUCK_REPORT_MS)))
             }
             Turn::Wait { wait_ms } => Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS)))),
-            Turn::Run(_) | Turn::Withdraw if breaker.will_be_probed(now) => Ok(Care::Left),
-            Turn::Run(_) | Turn::Withdraw => {
+            Turn::Run(_) | Turn::Withdraw | Turn::GiveUp if breaker.will_be_probed(now) => {
+                Ok(Care::Left(now.plus_ms(DUE_AFTER_MS)))
+            }
+            Turn::Run(_) | Turn::Withdraw | Turn::GiveUp => {
                 self.publisher.publish(&Event::refund_initiated(refund, &correlation)).await?;
                 Ok(Care::Redriven(now.plus_ms(DUE_AFTER_MS)))
             }

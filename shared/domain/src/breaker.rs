@@ -100,7 +100,7 @@ impl Breaker {
     /// Whether it is not closed and something waits that will probe. Without messages, as after a purge, nobody does,
     /// and it would stay open for ever: once its probe is long overdue what is due has to be set going again.
     pub const fn will_be_probed(&self, now: Timestamp) -> bool {
-        !self.is_closed() && now.ms_since(self.retry_at) <= OPEN_MS_MAX
+        !self.is_closed() && now.ms_since(self.retry_at).abs() <= OPEN_MS_MAX
     }
 
     /// What a caller may do at `now`.
@@ -109,7 +109,8 @@ impl Breaker {
             return Admission::Pass;
         }
         match self.retry_at.ms_since(now) {
-            wait_ms if wait_ms > 0 => Admission::Wait { wait_ms },
+            // A longer wait was written by a clock that is wrong.
+            wait_ms @ 1..=OPEN_MS_MAX => Admission::Wait { wait_ms },
             _ => Admission::Probe(Self {
                 state: BreakerState::HalfOpen,
                 retry_at: now.plus_ms(PROBE_MS),
@@ -197,6 +198,7 @@ mod tests {
             "a prober that died is replaced"
         );
         assert!(matches!(probing.release(later).admit(later), Admission::Probe(_)), "one that did not call, at once");
+        assert!(matches!(open.admit(Timestamp::from_ms(0)), Admission::Probe(_)), "a clock that is wrong stops nobody");
     }
 
     #[test]

@@ -135,6 +135,19 @@ pub fn next(journal: &[JournalEntry], effect: Effect, now: Timestamp) -> Step {
     if is_unknown(journal, effect) && (forgotten || tried_out(journal, effect)) { Step::Reconcile } else { effect.step }
 }
 
+/// When the gateway may be asked about the effect: a request that was under way when its caller gave up, or died, has
+/// ended by then, and cannot turn up after the answer.
+pub fn askable_at(journal: &[JournalEntry], effect: Effect) -> Timestamp {
+    let tries = journal.iter().filter(|entry| entry.step == effect.step);
+    let ended = tries.map(|entry| entry.ended_at.unwrap_or_else(|| entry.started_at.plus_ms(LEASE_MS)));
+    ended.max().map_or(Timestamp::MIN, |at| at.plus_ms(RECONCILE_WAIT_BASE_MS))
+}
+
+/// Whether the questions are used up. Those whose function died never came to `settle`, which would have said so.
+pub fn is_asked_out(journal: &[JournalEntry], effect: Effect) -> bool {
+    tries(since_first(journal, effect), Step::Reconcile).0 >= RECONCILE_TRIES_MAX
+}
+
 /// Whether the effect may have happened without our knowing.
 pub fn may_have_happened(journal: &[JournalEntry], effect: Effect) -> bool {
     is_unknown(since_first(journal, effect), effect)

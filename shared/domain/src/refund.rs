@@ -14,7 +14,7 @@ use crate::{
     money::{Currency, Money},
     mutation::{Mutation, mutated},
     payment::Payment,
-    saga::{self, CODE_UNANSWERED, Next, Settlement, Turn},
+    saga::{self, Next, Settlement, Turn},
     time::Timestamp,
 };
 
@@ -268,7 +268,7 @@ impl Refund {
             _ if self.status.is_terminal() => Turn::Ended,
             _ if self.stuck.is_some() => Turn::Parked,
             Some(until) if until > now => Turn::Wait { wait_ms: until.ms_since(now) },
-            _ => Turn::Run(effect::next(&self.journal, REFUND, now)),
+            _ => saga::effect_turn(&self.journal, REFUND, effect::next(&self.journal, REFUND, now), now),
         }
     }
 
@@ -304,11 +304,18 @@ impl Refund {
                 (next.fail(Failure::new(effect::CODE_UNAVAILABLE, reason)), Next::Ended)
             }
             Verdict::Unanswered => {
-                let reason = "The gateway does not say whether the money was given back.";
-                next.stuck = Some(Failure::new(CODE_UNANSWERED, reason));
+                next.stuck = Some(saga::unanswered());
                 (next, Next::Stuck)
             }
         }
+    }
+
+    /// The refund whose questions are used up, for a person to look at.
+    pub fn give_up(&self, now: Timestamp) -> Self {
+        let mut next = self.changed(now);
+        effect::close_interrupted(&mut next.journal, now);
+        next.stuck = Some(saga::unanswered());
+        next
     }
 
     /// A stuck refund, to be tried again; `None` if it is not stuck or was tried again too often.
@@ -441,7 +448,7 @@ mod tests {
     #[test]
     fn a_stuck_refund_waits_for_a_person() {
         let mut stuck = refund(&payment(), None).unwrap();
-        stuck.stuck = Some(Failure::new(CODE_UNANSWERED, "?"));
+        stuck.stuck = Some(saga::unanswered());
         assert_eq!(stuck.turn(Timestamp::MAX), Turn::Parked);
         assert_eq!(stuck.try_again("", START).unwrap().turn(START), Turn::Run(Step::Refund));
         let failed = Settlement::Failed { failure: Failure::new("not_refunded", "no") };

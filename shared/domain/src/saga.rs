@@ -11,7 +11,7 @@
 //!   decides a race.
 
 use crate::{
-    effect::{self, CHARGE, COMPENSATE, LEASE_MS, StepResult, Verdict},
+    effect::{self, CHARGE, COMPENSATE, Effect, LEASE_MS, StepResult, Verdict},
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::AMOUNT_MAX_MINOR_UNITS,
     mutation::{Mutation, mutated},
@@ -54,6 +54,8 @@ pub enum Turn {
     Run(Step),
     /// It was canceled before anything happened at the gateway: end it.
     Withdraw,
+    /// Its questions are used up, and whoever asked the last one died: call a person.
+    GiveUp,
     /// Somebody else has it, or it is not due yet.
     Wait {
         /// Milliseconds until it is.
@@ -81,26 +83,31 @@ pub fn turn(payment: &Payment, now: Timestamp) -> Turn {
 }
 
 fn next_turn(payment: &Payment, now: Timestamp) -> Turn {
+    let journal = &payment.journal;
     if is_charged(payment) {
-        return Turn::Run(effect::next(&payment.journal, COMPENSATE, now));
+        return effect_turn(journal, COMPENSATE, effect::next(journal, COMPENSATE, now), now);
     }
     if !payment.is_cancel_requested() {
-        return Turn::Run(effect::next(&payment.journal, CHARGE, now));
+        return effect_turn(journal, CHARGE, effect::next(journal, CHARGE, now), now);
     }
-    if !effect::may_have_happened(&payment.journal, CHARGE) {
-        return Turn::Withdraw;
+    if effect::may_have_happened(journal, CHARGE) {
+        return effect_turn(journal, CHARGE, Step::Reconcile, now);
     }
-    // A charge that was under way when its caller gave up must have ended before the gateway is asked about it.
-    let asked_at = last_charge(payment).plus_ms(effect::RECONCILE_WAIT_BASE_MS);
-    match asked_at.ms_since(now) {
-        wait_ms if wait_ms > 0 => Turn::Wait { wait_ms },
-        _ => Turn::Run(Step::Reconcile),
-    }
+    Turn::Withdraw
 }
 
-fn last_charge(payment: &Payment) -> Timestamp {
-    let charges = payment.journal.iter().filter(|entry| entry.step == Step::Charge);
-    charges.map(|entry| entry.ended_at.unwrap_or(entry.started_at)).max().unwrap_or(payment.updated_at)
+/// The turn for a step of an effect: the gateway is not asked before it can know, nor more often than it may be.
+pub(crate) fn effect_turn(journal: &[JournalEntry], effect: Effect, step: Step, now: Timestamp) -> Turn {
+    if step != Step::Reconcile {
+        return Turn::Run(step);
+    }
+    if effect::is_asked_out(journal, effect) {
+        return Turn::GiveUp;
+    }
+    match effect::askable_at(journal, effect).ms_since(now) {
+        wait_ms if wait_ms > 0 => Turn::Wait { wait_ms },
+        _ => Turn::Run(step),
+    }
 }
 
 /// Whether the money was taken from a payment that is still processed: all that is left is to give it back.
@@ -181,10 +188,7 @@ pub fn apply(claimed: &Payment, result: StepResult, now: Timestamp, jitter: u8, 
             next.lease_until = Some(now.plus_ms(wait_ms));
             (next, Next::Again { wait_ms })
         }
-        Verdict::Unanswered => {
-            let reason = "The gateway does not say whether the money moved.";
-            (stuck(next, Failure::new(CODE_UNANSWERED, reason)), Next::Stuck)
-        }
+        Verdict::Unanswered => (stuck(next, unanswered()), Next::Stuck),
         Verdict::Done { .. } if charged => (withdrawn(next, now), Next::Ended),
         Verdict::Refused { failure, .. } if charged => {
             (stuck(next, Failure::new(CODE_NOT_COMPENSATED, &failure.message)), Next::Stuck)
@@ -228,6 +232,17 @@ pub fn fail_invalid(claimed: &Payment, failure: Failure, now: Timestamp) -> Paym
 /// The payment that was canceled while it was processed and from which nothing was taken, ended.
 pub fn withdraw(payment: &Payment, now: Timestamp) -> Payment {
     withdrawn(changed(payment, now), now)
+}
+
+/// The payment whose questions are used up, for a person to look at.
+pub fn give_up(payment: &Payment, now: Timestamp) -> Payment {
+    let mut next = changed(payment, now);
+    effect::close_interrupted(&mut next.journal, now);
+    stuck(next, unanswered())
+}
+
+pub(crate) fn unanswered() -> Failure {
+    Failure::new(CODE_UNANSWERED, "The gateway does not say whether the money moved.")
 }
 
 fn changed(payment: &Payment, now: Timestamp) -> Payment {
@@ -422,6 +437,9 @@ mod tests {
     fn go_on(payment: Payment, from: Timestamp, script: &[Option<StepResult>]) -> (Payment, Option<Next>, Timestamp) {
         let (mut payment, mut now, mut last) = (payment, from, None);
         for result in script {
+            if let Turn::Wait { wait_ms } = turn(&payment, now) {
+                now = now.plus_ms(wait_ms);
+            }
             let step = match turn(&payment, now) {
                 Turn::Run(step) => step,
                 other => panic!("{other:?} at {}", story(&payment).join(", ")),
@@ -432,7 +450,7 @@ mod tests {
                 Some(result) => {
                     let (next, what) = apply(&claimed, result.clone(), now, 50, false);
                     if let Next::Again { wait_ms } = what {
-                        assert_eq!(turn(&next, now), Turn::Wait { wait_ms });
+                        assert!(matches!(turn(&next, now), Turn::Wait { .. }));
                         now = now.plus_ms(wait_ms);
                     }
                     (payment, last) = (next, Some(what));
@@ -566,6 +584,34 @@ mod tests {
         let (payment, next) = run(&vec![unknown(); tries]);
         assert_eq!((payment.status, next), (Status::Processing, Some(Next::Stuck)));
         payment
+    }
+
+    #[test]
+    fn the_gateway_is_not_asked_while_a_request_may_be_under_way() {
+        let late = START.plus_ms(KEY_LIFETIME_MS + 1_000);
+        let (lost, _) = run(&[unknown()]);
+        let asked = claim(&lost, Step::Reconcile, None, late);
+        let (again, _) = apply(&asked, StepResult::NotDone, late, 0, false);
+        let then = again.lease_until.unwrap();
+        let charging = claim(&again, Step::Charge, None, then);
+        let (lost_again, _) = apply(&charging, unknown().unwrap(), then, 0, false);
+        let next = lost_again.lease_until.unwrap();
+        assert_eq!(
+            turn(&lost_again, next),
+            Turn::Wait { wait_ms: 9_000 },
+            "its key is forgotten, so it is asked about"
+        );
+        assert_eq!(turn(&lost_again, then.plus_ms(RECONCILE_WAIT_BASE_MS)), Turn::Run(Step::Reconcile));
+    }
+
+    #[test]
+    fn questions_whose_function_dies_come_to_an_end() {
+        let died = [vec![unknown(); 3], vec![None; usize::try_from(RECONCILE_TRIES_MAX).unwrap()]].concat();
+        let (payment, _, now) = go_on(payment(), START, &died);
+        assert_eq!(turn(&payment, now.plus_ms(WAIT_MAX_MS)), Turn::GiveUp);
+        let stuck = give_up(&payment, now);
+        assert_eq!((stuck.stuck.unwrap().code.as_str(), stuck.status), (CODE_UNANSWERED, Status::Processing));
+        assert!(stuck.journal.iter().all(|entry| entry.outcome.is_some()));
     }
 
     #[test]
@@ -738,6 +784,10 @@ mod tests {
                     Turn::Wait { wait_ms } => {
                         prop_assert!((1..=WAIT_MAX_MS).contains(&wait_ms));
                         now = now.plus_ms(wait_ms);
+                        continue;
+                    }
+                    Turn::GiveUp => {
+                        payment = give_up(&payment, now);
                         continue;
                     }
                     Turn::Withdraw => {

@@ -143,8 +143,8 @@ impl Answer {
         }
         let message = self.describe(&error.describe());
         match self.status {
-            // The gateway itself says that it did not start.
-            429 | 503 => GatewayError::Unavailable { message },
+            // The gateway itself says that it did not start, or does not know us: no payment is to blame for that.
+            401 | 403 | 429 | 503 => GatewayError::Unavailable { message },
             409 if code == "lock_timeout" => GatewayError::Unavailable { message },
             // Another request with this key runs (409), or the gateway broke somewhere on the way.
             408 | 409 | 424 | 425 | 500..=599 => GatewayError::Unknown { message },
@@ -157,9 +157,9 @@ impl Answer {
     fn failure_of_a_stranger(&self) -> GatewayError {
         let message = self.describe("not in the gateway's error shape");
         match self.status {
-            429 => GatewayError::Unavailable { message },
             408 | 409 | 424 | 425 | 500..=599 => GatewayError::Unknown { message },
-            _ => GatewayError::Rejected { message },
+            // The request did not get through, so the gateway did nothing.
+            _ => GatewayError::Unavailable { message },
         }
     }
 

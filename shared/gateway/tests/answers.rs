@@ -300,8 +300,8 @@ async fn other_statuses_say_whether_to_try_again() {
     for (status, kind, code, expected) in [
         (400, "invalid_request_error", "parameter_missing", "rejected"),
         (400, "idempotency_error", "", "rejected"),
-        (401, "invalid_request_error", "", "rejected"),
-        (403, "invalid_request_error", "", "rejected"),
+        (401, "invalid_request_error", "", "unavailable"),
+        (403, "invalid_request_error", "", "unavailable"),
         (404, "invalid_request_error", "resource_missing", "rejected"),
         (409, "idempotency_error", "idempotency_key_in_use", "unknown"),
         (409, "invalid_request_error", "lock_timeout", "unavailable"),
@@ -322,10 +322,10 @@ async fn other_statuses_say_whether_to_try_again() {
 async fn strangers_on_the_way_are_not_believed_that_nothing_happened() {
     for (status, expected) in [
         (200, "unknown"),
-        (301, "rejected"),
-        (307, "rejected"),
-        (400, "rejected"),
-        (404, "rejected"),
+        (301, "unavailable"),
+        (307, "unavailable"),
+        (400, "unavailable"),
+        (404, "unavailable"),
         (408, "unknown"),
         (429, "unavailable"),
         (500, "unknown"),
@@ -455,7 +455,7 @@ async fn a_redirect_is_not_followed_with_a_card_in_the_hands() {
     let redirect = format!("HTTP/1.1 307 X\r\nlocation: {}\r\ncontent-length: 0\r\n\r\n", target.url);
     let server = Server::start(vec![Reply::Raw(redirect.into_bytes())]).await;
     let refused = server.gateway().tokenise(&card(), "k").await.unwrap_err();
-    assert_eq!(class(&refused), "rejected");
+    assert_eq!(class(&refused), "unavailable");
     assert!(target.requests().is_empty());
 }
 

@@ -13,6 +13,8 @@ use tokio::sync::{Mutex, oneshot};
 
 /// Events in one `PublishBatch` call.
 pub const PUBLISH_BATCH_EVENTS_MAX: usize = 10;
+/// Bytes of one call, bodies and attributes: SNS refuses the whole call above them.
+pub const PUBLISH_BYTES_MAX: usize = 256 * 1024;
 /// For how long an event waits for company: the records of a batch do not end at the same moment, and a call for ten
 /// events costs what a call for one does. A quarter of a gibibyte for this time costs an eighth of such a call.
 pub const PUBLISH_LINGER_MS: u64 = 25;
@@ -64,6 +66,11 @@ impl Message {
         Ok(Self { body, attributes })
     }
 
+    fn bytes(&self) -> usize {
+        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len());
+        self.body.len() + attributes.sum::<usize>()
+    }
+
     fn attributes(&self) -> impl Iterator<Item = (String, MessageAttributeValue)> {
         self.attributes.iter().take(MESSAGE_ATTRIBUTES_MAX).filter_map(|(name, value)| {
             let value = MessageAttributeValue::builder().data_type("String").string_value(value).build().ok()?;
@@ -100,8 +107,17 @@ impl SnsPublisher {
         request.send().await.map(|_| ()).map_err(|error| PublishError(error_text(&error)))
     }
 
-    /// Sends up to ten messages in one call and answers each of them.
-    async fn publish_batch(&self, batch: Vec<(Message, Answer)>) {
+    /// Sends messages in as few calls as they fit into, and answers each of them.
+    async fn publish_batch(&self, mut batch: Vec<(Message, Answer)>) {
+        while !batch.is_empty() {
+            let rest = batch.split_off(of_one_call(&batch));
+            self.publish_call(batch).await;
+            batch = rest;
+        }
+    }
+
+    /// Sends what fits into one call and answers each message.
+    async fn publish_call(&self, batch: Vec<(Message, Answer)>) {
         let mut entries = Vec::new();
         for (place, (message, _)) in batch.iter().enumerate() {
             let entry = PublishBatchRequestEntry::builder()
@@ -124,6 +140,15 @@ impl SnsPublisher {
             }
         }
     }
+}
+
+/// How many of these go into one call: at least one.
+fn of_one_call(batch: &[(Message, Answer)]) -> usize {
+    let fits = batch.iter().take(PUBLISH_BATCH_EVENTS_MAX).scan(0_usize, |bytes, (message, _)| {
+        *bytes = bytes.saturating_add(message.bytes());
+        (*bytes <= PUBLISH_BYTES_MAX).then_some(())
+    });
+    fits.count().max(1).min(batch.len())
 }
 
 #[async_trait]
@@ -169,5 +194,25 @@ where
             format!("{}: {}", service.code().unwrap_or("unknown"), service.message().unwrap_or_default())
         }
         None => DisplayErrorContext(error).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(bytes: &[usize]) -> Vec<(Message, Answer)> {
+        let message = |bytes: &usize| Message { body: "x".repeat(*bytes), attributes: Vec::new() };
+        bytes.iter().map(|bytes| (message(bytes), oneshot::channel().0)).collect()
+    }
+
+    #[test]
+    fn a_call_takes_ten_messages_and_no_more_than_its_bytes() {
+        let half = PUBLISH_BYTES_MAX / 2;
+        assert_eq!(of_one_call(&batch(&[1; 25])), PUBLISH_BATCH_EVENTS_MAX);
+        assert_eq!(of_one_call(&batch(&[half, half, 1])), 2);
+        assert_eq!(of_one_call(&batch(&[1, PUBLISH_BYTES_MAX])), 1);
+        assert_eq!(of_one_call(&batch(&[PUBLISH_BYTES_MAX + 1, 1])), 1, "SNS may refuse it alone, not the others");
+        assert_eq!(of_one_call(&[]), 0);
     }
 }

@@ -93,7 +93,8 @@ impl Merchants {
     }
 
     async fn get(&self, pk: String, sk: &str) -> Result<Option<Item>, StoreError> {
+        // Consistently, or a merchant that has just signed up would not exist for its first payment.
         let request = self.client.get_item().table_name(&self.table).key("pk", text(pk)).key("sk", text(sk));
-        Ok(request.send().await?.item)
+        Ok(request.consistent_read(true).send().await?.item)
     }
 }

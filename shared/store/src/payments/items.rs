@@ -10,6 +10,7 @@ use florin_domain::{
     money::Money,
     payment::{CardSource, Payment, Status},
     refund::{Refund, RefundStatus},
+    saga::CODE_UNANSWERED,
 };
 
 use crate::{
@@ -161,7 +162,8 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         gateway_reference: item.text_if_any("gr").map(str::to_owned),
         process_at: item.moment_if_any("pa")?,
         cancel_requested_at: item.moment_if_any("cr")?,
-        stuck: failure(&item, "x", "xm"),
+        // An item of the first version has only a flag.
+        stuck: failure(&item, "x", "xm").or_else(|| item.flag("x").then(|| Failure::new(CODE_UNANSWERED, ""))),
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,

@@ -159,7 +159,7 @@ impl Payments {
     pub async fn command(&self, from: &Payment, to: &Payment, now: Timestamp) -> Result<Option<Written>, StoreError> {
         let mut change = self.change(from, to);
         change.set("ds", text(due_shard(to.id.as_str())));
-        change.set("da", moment(due_at(to, now)));
+        change.set("da", moment(now.plus_ms(DUE_AFTER_MS)));
         Ok(own(self.send(change, to).await?, to))
     }
 
