@@ -136,7 +136,6 @@ const REDRIVEN: Swept = Swept { redriven: 1, under_way: 0, announced: 0, stuck: 
 const UNDER_WAY: Swept = Swept { redriven: 0, under_way: 1, ..REDRIVEN };
 const ANNOUNCED: Swept = Swept { redriven: 0, announced: 1, ..REDRIVEN };
 const STUCK: Swept = Swept { redriven: 0, stuck: 1, ..REDRIVEN };
-const LEFT: Swept = Swept { redriven: 0, left: 1, ..REDRIVEN };
 const FAILED: Swept = Swept { redriven: 0, failed: 1, ..REDRIVEN };
 const NOTHING: Swept = Swept { redriven: 0, ..REDRIVEN };
 
