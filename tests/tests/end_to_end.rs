@@ -12,6 +12,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fs,
+    path::Path,
     process::Command,
     time::{Duration, Instant},
 };
@@ -351,10 +352,12 @@ async fn bad_input_through_the_whole_stack() {
     }
 }
 
-/// What the command-line tool says.
+/// What the command-line tool says, of the stack that is tested: its log lies in its folder.
 fn florin(arguments: &[&str]) -> String {
+    let log = setting("FLORIN_EMULATOR_LOG");
+    let state_dir = Path::new(&log).parent().unwrap();
     let mut command = Command::new(env!("CARGO"));
-    command.args(["run", "--quiet", "--bin", "florin", "--"]).args(arguments);
+    command.args(["run", "--quiet", "--bin", "florin", "--"]).args(arguments).arg("--state-dir").arg(state_dir);
     let output = command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/..")).output().unwrap();
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));

@@ -23,8 +23,8 @@ pub(crate) async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// The tables can be read. A gateway that is away does not make the API unready: everything but a new payment works, and
-/// what was accepted waits.
+/// The tables can be read. A gateway that is away does not make the API unready: everything but a new payment works,
+/// and what was accepted waits.
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     let deps = &api.dependencies;
     deps.merchants.ping().await.map_err(|error| Problem::Unavailable(error.to_string()))?;

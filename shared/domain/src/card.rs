@@ -321,10 +321,11 @@ fn is_published_test_card(digits: &str) -> bool {
     )
 }
 
-/// Whether free text holds what looks like a card number: 13 to 19 digits, in groups with spaces or dashes between them,
-/// with a card brand's first digits and a valid check digit. Such text must not be stored (invariant 8).
+/// Whether free text holds what looks like a card number: 13 to 19 digits, in groups with spaces or dashes between
+/// them, with a card brand's first digits and a valid check digit. Such text must not be stored (invariant 8).
 ///
-/// A number may stand between other digits, as in `17 4242 4242 4242 4242 12/30`, so it may begin and end with any group.
+/// A number may stand between other digits, as in `17 4242 4242 4242 4242 12/30`, so it may begin and end with any
+/// group.
 pub fn contains_card_number(text: &str) -> bool {
     let is_separator = |c: char| c == ' ' || c == '-';
     text.split(|c: char| !c.is_ascii_digit() && !is_separator(c)).any(|run| {
