@@ -10,6 +10,7 @@ use std::{
 use aws_sdk_sqs::types::QueueAttributeName::VisibilityTimeout;
 use reqwest::Method;
 use serde_json::{Value, json};
+use tokio::sync::Mutex;
 
 use crate::{
     place::{built_beside, is_release, root},
@@ -218,8 +219,12 @@ pub fn kill(pid: i32) -> bool {
     kill.is_ok_and(|status| status.success())
 }
 
+/// Held while a stack is built and started: two builds at once take each other's binaries away.
+static BUILDING: Mutex<()> = Mutex::const_new(());
+
 /// Starts the stack: with nothing, or with what it has kept.
 async fn up(state: &str, port: u16, fresh: bool) -> Stack {
+    let _alone = BUILDING.lock().await;
     let mut command = tool(state, fresh);
     command.args(["up", "--detach", "--emulator", "host", "--port", &port.to_string()]);
     command.arg(if fresh { "--fresh" } else { "--no-build" });
