@@ -33,7 +33,7 @@ pub(crate) struct Wanted {
     pub(crate) release: bool,
     /// Build nothing: take what is there.
     pub(crate) as_built: bool,
-    /// Whether the host is needed too.
+    /// Whether the host must be there.
     pub(crate) host: bool,
 }
 
@@ -62,9 +62,8 @@ pub(crate) fn build(place: &Place, wanted: Wanted) -> Result<Built> {
 /// One call of cargo for all: they share most of their crates, and each call takes a while even with nothing to do.
 fn run(place: &Place, wanted: Wanted, through_cargo_lambda: bool, functions: &[String]) -> Result<()> {
     let mut names = functions.to_vec();
-    if wanted.host {
-        names.push(HOST.to_owned());
-    }
+    // Even if another emulator runs: without it every dependency would be built again, with fewer features.
+    names.push(HOST.to_owned());
     match (wanted.release, through_cargo_lambda) {
         (false, _) => {
             step("Building (quick profile; the first time takes minutes)");
