@@ -7,7 +7,7 @@ use florin_domain::{
     refund::{Refund, RefundStatus},
     time::Timestamp,
 };
-use florin_store::payments::{DUE_AFTER_MS, Due, HANDOVER_MS};
+use florin_store::payments::{Due, is_far};
 
 use crate::Api;
 
@@ -29,13 +29,8 @@ pub(crate) async fn initiated(api: &Api, payment: &Payment, correlation: &Correl
     }
 }
 
-/// Sets a payment going again that was stuck.
-pub(crate) async fn again(api: &Api, payment: &Payment, correlation: &Correlation) {
-    publish(api, &Event::initiated(payment, correlation)).await;
-}
-
 fn is_near(payment: &Payment, now: Timestamp) -> bool {
-    payment.process_at.is_none_or(|at| at.ms_since(now) <= HANDOVER_MS + DUE_AFTER_MS)
+    payment.process_at.is_none_or(|at| !is_far(at.ms_since(now)))
 }
 
 /// Sets a refund going that waits for the processor.
@@ -59,7 +54,11 @@ pub(crate) async fn ended(api: &Api, due: &Due, correlation: &Correlation) {
     }
 }
 
-/// Sets a refund going again that was stuck.
-pub(crate) async fn refund_again(api: &Api, refund: &Refund, correlation: &Correlation) {
-    publish(api, &Event::refund_initiated(refund, correlation)).await;
+/// Sets a payment or refund going again that was stuck.
+pub(crate) async fn again(api: &Api, due: &Due, correlation: &Correlation) {
+    let event = match due {
+        Due::Payment(payment) => Event::initiated(payment, correlation),
+        Due::Refund(refund) => Event::refund_initiated(refund, correlation),
+    };
+    publish(api, &event).await;
 }

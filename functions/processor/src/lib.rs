@@ -15,6 +15,7 @@ use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use florin_domain::{
     event::{Event, EventData, EventType},
     ids::MerchantId,
+    journal::Failure,
     mutation::{Mutation, mutated},
 };
 use florin_messaging::{
@@ -160,6 +161,13 @@ impl Processor {
         }
         Ok(active)
     }
+}
+
+/// Nothing more can be done without one.
+fn call_a_person(id: &str, reason: Option<&Failure>) -> Outcome {
+    let reason = reason.map_or("", |reason| reason.code.as_str());
+    tracing::error!(id, reason, "stuck: a person must look at it");
+    Outcome::Done
 }
 
 /// Until the next attempt or the end of another's lease: the message is hidden.

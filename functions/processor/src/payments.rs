@@ -8,7 +8,9 @@ use florin_domain::{
 use florin_messaging::Outcome;
 use florin_store::payments::Written;
 
-use crate::{LOST_RACE_WAIT_MS, Processor, STEPS_PER_TURN_MAX, Trouble, gate::Passage, wait, wait_for_moment};
+use crate::{
+    LOST_RACE_WAIT_MS, Processor, STEPS_PER_TURN_MAX, Trouble, call_a_person, gate::Passage, wait, wait_for_moment,
+};
 
 /// What came of trying to claim a payment.
 enum Claim {
@@ -49,7 +51,7 @@ impl Processor {
                 Next::Run => claimed = payment,
                 Next::Ended => return self.announce_payment(&payment, event).await,
                 Next::Again { wait_ms } => return Ok(wait(wait_ms)),
-                Next::Stuck => return Ok(call_a_person(&payment)),
+                Next::Stuck => return Ok(call_a_person(payment.id.as_str(), payment.stuck.as_ref())),
             }
         }
         Ok(wait(LOST_RACE_WAIT_MS))
@@ -78,7 +80,7 @@ impl Processor {
             },
             Turn::GiveUp => match self.payments.save(&current, &saga::give_up(&current, now)).await? {
                 None => Err(Trouble::Unknown),
-                Some(Written::Done(stuck)) => Ok(Claim::Not(call_a_person(&stuck))),
+                Some(Written::Done(stuck)) => Ok(Claim::Not(call_a_person(stuck.id.as_str(), stuck.stuck.as_ref()))),
                 Some(Written::Lost(_)) => Ok(Claim::Not(wait(LOST_RACE_WAIT_MS))),
             },
             Turn::Run(step) => {
@@ -123,10 +125,4 @@ impl Processor {
     async fn announce_payment(&self, payment: &Payment, cause: &Event) -> Result<Outcome, Trouble> {
         self.announce(Event::ended(payment, &cause.correlation())).await
     }
-}
-
-fn call_a_person(payment: &Payment) -> Outcome {
-    let reason = payment.stuck.as_ref().map_or("", |reason| reason.code.as_str());
-    tracing::error!(payment_id = %payment.id, reason, "payment stuck: a person must look at it");
-    Outcome::Done
 }

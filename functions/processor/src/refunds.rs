@@ -9,7 +9,7 @@ use florin_domain::{
 use florin_messaging::Outcome;
 use florin_store::payments::{Due, RefundWritten};
 
-use crate::{LOST_RACE_WAIT_MS, Processor, Trouble, gate::Passage, wait};
+use crate::{LOST_RACE_WAIT_MS, Processor, Trouble, call_a_person, gate::Passage, wait};
 
 impl Processor {
     pub(crate) async fn refund_turn(
@@ -27,7 +27,7 @@ impl Processor {
             Turn::GiveUp => {
                 return match self.payments.save_refund(&current, &current.give_up(now)).await? {
                     None => Err(Trouble::Unknown),
-                    Some(RefundWritten::Done(stuck)) => Ok(call_a_person(&stuck)),
+                    Some(RefundWritten::Done(stuck)) => Ok(call_a_person(stuck.id.as_str(), stuck.stuck.as_ref())),
                     Some(RefundWritten::Lost(_)) => Ok(wait(LOST_RACE_WAIT_MS)),
                 };
             }
@@ -50,7 +50,7 @@ impl Processor {
             Next::Ended => self.announce_refund(refund, event).await,
             Next::Again { wait_ms } => Ok(wait(wait_ms)),
             Next::Run => Ok(wait(LOST_RACE_WAIT_MS)),
-            Next::Stuck => Ok(call_a_person(&refund)),
+            Next::Stuck => Ok(call_a_person(refund.id.as_str(), refund.stuck.as_ref())),
         }
     }
 
@@ -59,10 +59,4 @@ impl Processor {
         self.payments.leave_due(&Due::Refund(refund)).await?;
         Ok(outcome)
     }
-}
-
-fn call_a_person(refund: &Refund) -> Outcome {
-    let reason = refund.stuck.as_ref().map_or("", |reason| reason.code.as_str());
-    tracing::error!(refund_id = %refund.id, reason, "refund stuck: a person must look at it");
-    Outcome::Done
 }

@@ -20,7 +20,7 @@ use florin_platform::clock::Clock;
 use florin_store::{
     StoreError,
     breaker::SharedBreaker,
-    payments::{DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, HELD_REVIEW_MS, Payments, due_at},
+    payments::{DUE_AFTER_MS, DUE_SHARDS, Due, HELD_REVIEW_MS, Payments, due_at, is_far},
 };
 
 /// Items of one shard in one run; with all shards a run looks after up to 800. The rest is still due a minute later.
@@ -167,7 +167,7 @@ impl Sweeper {
             Turn::Wait { wait_ms } if payment.status == Status::Processing => {
                 Ok(Care::UnderWay(now.plus_ms(wait_ms.saturating_add(DUE_AFTER_MS))))
             }
-            Turn::Wait { wait_ms } if wait_ms > HANDOVER_MS + DUE_AFTER_MS => {
+            Turn::Wait { wait_ms } if is_far(wait_ms) => {
                 self.tell_of_resumption(payment, &correlation).await?;
                 Ok(Care::UnderWay(due_at(payment, now)))
             }

@@ -4,7 +4,7 @@
 //! the gateway, and payments wait. When its wait is over one caller, and only one, may probe (half-open): the write
 //! that claims the probe is conditional on the version. A success closes it, a failure opens it for longer.
 
-use crate::time::Timestamp;
+use crate::time::{Timestamp, doubled_ms};
 
 /// Failures in a row after which the breaker opens.
 pub const FAILURES_MAX: u32 = 5;
@@ -151,12 +151,11 @@ impl Breaker {
     }
 
     fn open(&self, now: Timestamp) -> Self {
-        let doubled = (0..self.openings).fold(OPEN_MS_BASE, |ms, _| ms.saturating_mul(2).min(OPEN_MS_MAX));
         Self {
             state: BreakerState::Open,
             openings: self.openings.saturating_add(1),
             since: now,
-            retry_at: now.plus_ms(doubled),
+            retry_at: now.plus_ms(doubled_ms(OPEN_MS_BASE, self.openings, OPEN_MS_MAX)),
             version: self.version + 1,
             ..*self
         }

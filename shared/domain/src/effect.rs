@@ -13,7 +13,7 @@
 
 use crate::{
     journal::{Failure, JournalEntry, Step, StepOutcome},
-    time::{MS_PER_HOUR, Timestamp},
+    time::{MS_PER_HOUR, Timestamp, doubled_ms},
 };
 
 /// For how long the gateway surely knows a key, from the first try under it. Stripe forgets keys after 24 h, and an
@@ -280,6 +280,6 @@ fn close(
 
 /// Exponential backoff with jitter: between 100 % and 150 % of `base · 2^(tries − 1)`, at most `max`.
 fn wait_ms(base: i64, max: i64, tries: u32, jitter: u8) -> i64 {
-    let doubled = (1..tries).fold(base, |ms, _| ms.saturating_mul(2).min(max)).min(max);
+    let doubled = doubled_ms(base, tries.saturating_sub(1), max);
     (doubled + doubled / 2 * i64::from(jitter.min(99)) / 100).min(max)
 }

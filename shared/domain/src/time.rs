@@ -9,6 +9,11 @@ pub const MS_PER_SECOND: i64 = 1_000;
 /// Milliseconds in an hour.
 pub const MS_PER_HOUR: i64 = 3_600_000;
 
+/// A wait that doubles with every further try, in milliseconds, and never exceeds `max`.
+pub(crate) fn doubled_ms(base: i64, doublings: u32, max: i64) -> i64 {
+    (0..doublings).fold(base.min(max), |ms, _| ms.saturating_mul(2).min(max))
+}
+
 /// A moment in UTC, in milliseconds since 1970. Shown as RFC 3339 with milliseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Timestamp(i64);

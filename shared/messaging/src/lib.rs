@@ -1,6 +1,7 @@
 //! Messages: publishing to SNS, draining SQS batches with partial failures, and looking after dead letters.
 
 pub mod batch;
+mod call;
 pub mod dead_letters;
 pub mod failures;
 pub mod mask;

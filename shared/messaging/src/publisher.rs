@@ -11,10 +11,8 @@ use aws_sdk_sns::{
 use florin_domain::event::Event;
 use tokio::sync::{Mutex, oneshot};
 
-/// Events in one `PublishBatch` call.
-pub const PUBLISH_BATCH_EVENTS_MAX: usize = 10;
-/// Bytes of one call, bodies and attributes: SNS refuses the whole call above them.
-pub const PUBLISH_BYTES_MAX: usize = 256 * 1024;
+use crate::call::{self, ENTRIES_PER_CALL_MAX};
+
 /// For how long an event waits for company: the records of a batch do not end at the same moment, and a call for ten
 /// events costs what a call for one does. A quarter of a gibibyte for this time costs an eighth of such a call.
 pub const PUBLISH_LINGER_MS: u64 = 25;
@@ -67,8 +65,7 @@ impl Message {
     }
 
     fn bytes(&self) -> usize {
-        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len());
-        self.body.len() + attributes.sum::<usize>()
+        call::bytes(&self.body, self.attributes.iter().map(|(name, value)| (*name, value.as_str())))
     }
 
     fn attributes(&self) -> impl Iterator<Item = (String, MessageAttributeValue)> {
@@ -110,7 +107,7 @@ impl SnsPublisher {
     /// Sends messages in as few calls as they fit into, and answers each of them.
     async fn publish_batch(&self, mut batch: Vec<(Message, Answer)>) {
         while !batch.is_empty() {
-            let rest = batch.split_off(of_one_call(&batch));
+            let rest = batch.split_off(call::of_one_call(batch.iter().map(|(message, _)| message.bytes())));
             self.publish_call(batch).await;
             batch = rest;
         }
@@ -142,15 +139,6 @@ impl SnsPublisher {
     }
 }
 
-/// How many of these go into one call: at least one.
-fn of_one_call(batch: &[(Message, Answer)]) -> usize {
-    let fits = batch.iter().take(PUBLISH_BATCH_EVENTS_MAX).scan(0_usize, |bytes, (message, _)| {
-        *bytes = bytes.saturating_add(message.bytes());
-        (*bytes <= PUBLISH_BYTES_MAX).then_some(())
-    });
-    fits.count().max(1).min(batch.len())
-}
-
 #[async_trait]
 impl Publisher for SnsPublisher {
     async fn publish(&self, event: &Event) -> Result<(), PublishError> {
@@ -161,7 +149,7 @@ impl Publisher for SnsPublisher {
         let (answer, answered) = oneshot::channel();
         let mut queue = waiting.lock().await;
         queue.push((message, answer));
-        if queue.len() >= PUBLISH_BATCH_EVENTS_MAX {
+        if queue.len() >= ENTRIES_PER_CALL_MAX {
             let batch = std::mem::take(&mut *queue);
             drop(queue);
             self.publish_batch(batch).await;
@@ -194,25 +182,5 @@ where
             format!("{}: {}", service.code().unwrap_or("unknown"), service.message().unwrap_or_default())
         }
         None => DisplayErrorContext(error).to_string(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn batch(bytes: &[usize]) -> Vec<(Message, Answer)> {
-        let message = |bytes: &usize| Message { body: "x".repeat(*bytes), attributes: Vec::new() };
-        bytes.iter().map(|bytes| (message(bytes), oneshot::channel().0)).collect()
-    }
-
-    #[test]
-    fn a_call_takes_ten_messages_and_no_more_than_its_bytes() {
-        let half = PUBLISH_BYTES_MAX / 2;
-        assert_eq!(of_one_call(&batch(&[1; 25])), PUBLISH_BATCH_EVENTS_MAX);
-        assert_eq!(of_one_call(&batch(&[half, half, 1])), 2);
-        assert_eq!(of_one_call(&batch(&[1, PUBLISH_BYTES_MAX])), 1);
-        assert_eq!(of_one_call(&batch(&[PUBLISH_BYTES_MAX + 1, 1])), 1, "SNS may refuse it alone, not the others");
-        assert_eq!(of_one_call(&[]), 0);
     }
 }

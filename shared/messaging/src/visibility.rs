@@ -9,16 +9,15 @@ use aws_sdk_sqs::{
     types::{ChangeMessageVisibilityBatchRequestEntry, MessageAttributeValue, SendMessageBatchRequestEntry},
 };
 
-use crate::publisher::error_text;
+use crate::{
+    call::{self, ENTRIES_PER_CALL_MAX},
+    publisher::error_text,
+};
 
 /// The longest time that SQS hides a message, in seconds (12 hours, less a margin for the time it is hidden already).
 pub const VISIBILITY_SECONDS_MAX: i32 = 43_000;
 /// The longest delay of a message that is sent, in seconds.
 pub const DELAY_SECONDS_MAX: u64 = 900;
-/// Entries of one call.
-const ENTRIES_PER_CALL_MAX: usize = 10;
-/// Bytes of one call that sends, bodies and attributes: what SQS has always taken.
-const BYTES_PER_CALL_MAX: usize = 256 * 1024;
 
 /// When a message is to be seen again.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +53,7 @@ impl Later {
     }
 
     fn bytes(&self) -> usize {
-        let attributes = self.attributes.iter().map(|(name, value)| name.len() + value.len() + "String".len());
-        self.body.len() + attributes.sum::<usize>()
+        call::bytes(&self.body, self.attributes.iter().map(|(name, value)| (name.as_str(), value.as_str())))
     }
 
     fn entry(&self, place: usize) -> Option<SendMessageBatchRequestEntry> {
@@ -123,7 +121,8 @@ impl Visibility for SqsVisibility {
     async fn send_later(&self, messages: Vec<Later>) -> Vec<bool> {
         let mut sent = Vec::with_capacity(messages.len());
         let mut rest = messages.as_slice();
-        while let Some((call, after)) = rest.split_at_checked(of_one_call(rest)).filter(|(call, _)| !call.is_empty()) {
+        while !rest.is_empty() {
+            let (call, after) = rest.split_at(call::of_one_call(rest.iter().map(Later::bytes)));
             let entries = call.iter().zip(0..).filter_map(|(message, place)| message.entry(place)).collect();
             let request = self.client.send_message_batch().queue_url(&self.queue_url).set_entries(Some(entries));
             let result = request.send().await.inspect_err(|error| {
@@ -135,14 +134,4 @@ impl Visibility for SqsVisibility {
         }
         sent
     }
-}
-
-/// How many of these messages fit into one call: at least one, if there is one.
-fn of_one_call(messages: &[Later]) -> usize {
-    let mut bytes = 0_usize;
-    let fitting = messages.iter().take(ENTRIES_PER_CALL_MAX).take_while(|message| {
-        bytes = bytes.saturating_add(message.bytes());
-        bytes <= BYTES_PER_CALL_MAX
-    });
-    fitting.count().max(1).min(messages.len())
 }

@@ -191,10 +191,9 @@ async fn store(api: &Api, from: &Due, to: &Due, now: Timestamp) -> Result<Option
 
 async fn publish(api: &Api, due: &Due, order: &Order, headers: &HeaderMap) {
     let correlation = context::correlation(headers, due.id());
-    match (&order.decision, due) {
-        (Decision::Settle(_), due) => announce::ended(api, due, &correlation).await,
-        (Decision::Retry, Due::Payment(payment)) => announce::again(api, payment, &correlation).await,
-        (Decision::Retry, Due::Refund(refund)) => announce::refund_again(api, refund, &correlation).await,
+    match &order.decision {
+        Decision::Settle(_) => announce::ended(api, due, &correlation).await,
+        Decision::Retry => announce::again(api, due, &correlation).await,
     }
 }
 

@@ -73,11 +73,16 @@ impl Due {
     }
 }
 
+/// Whether a wait is the due index' rather than a queue's: it comes back before its moment to hand over the rest.
+pub const fn is_far(wait_ms: i64) -> bool {
+    wait_ms > HANDOVER_MS + DUE_AFTER_MS
+}
+
 /// When somebody must look at a payment that was just created, changed or looked at.
 pub fn due_at(payment: &Payment, now: Timestamp) -> Timestamp {
     let waits_until = payment.process_at.filter(|at| *at > now && payment.status == Status::Scheduled);
     match waits_until {
-        Some(at) if at.ms_since(now) > HANDOVER_MS + DUE_AFTER_MS => at.plus_ms(-HANDOVER_MS),
+        Some(at) if is_far(at.ms_since(now)) => at.plus_ms(-HANDOVER_MS),
         Some(at) => at.plus_ms(DUE_AFTER_MS),
         None => now.plus_ms(DUE_AFTER_MS),
     }
