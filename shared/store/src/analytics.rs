@@ -14,8 +14,6 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use aws_sdk_dynamodb::{
     Client,
-    error::SdkError,
-    operation::transact_write_items::TransactWriteItemsError,
     types::{AttributeValue, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
 use florin_domain::{
@@ -29,7 +27,7 @@ use florin_domain::{
 use crate::{
     StoreError,
     attributes::{Item, Reader, number, text},
-    error::{Canceled, canceled},
+    transaction::{Transacted, transact},
 };
 
 /// Events in one transaction: each touches at most one counter and one slice, and DynamoDB takes 100 actions.
@@ -139,32 +137,23 @@ impl Analytics {
             }
             let slices = by_slice(pending.values().copied());
             let actions = self.actions(&slices, pending.values().copied(), shard)?;
-            match self.client.transact_write_items().set_transact_items(Some(actions)).send().await {
-                Ok(_) => return Ok(()),
-                Err(SdkError::ServiceError(error)) => {
-                    let error = error.into_err();
-                    let TransactWriteItemsError::TransactionCanceledException(reasons) = &error else {
-                        return Err(SdkError::<_, ()>::service_error(error, ()).into());
-                    };
-                    match canceled(reasons.cancellation_reasons()) {
-                        // Met another invocation at a counter: waiting for a redelivery would take a minute.
-                        Canceled::Passing => {}
-                        Canceled::Conditions(reasons) => {
-                            let known: HashSet<&str> = reasons
-                                .iter()
-                                .filter_map(|reason| reason.item.as_ref()?.get("ids")?.as_ss().ok())
-                                .flatten()
-                                .map(String::as_str)
-                                .collect();
-                            let before = pending.len();
-                            pending.retain(|id, _| !known.contains(short(id)));
-                            if pending.len() == before {
-                                return Err(StoreError::Corrupt { attribute: "ids" });
-                            }
-                        }
+            match transact(&self.client, actions).await? {
+                Transacted::Done => return Ok(()),
+                // Met another invocation at a counter: waiting for a redelivery would take a minute.
+                Transacted::Passing => {}
+                Transacted::Conditions(reasons) => {
+                    let known: HashSet<&str> = reasons
+                        .iter()
+                        .filter_map(|reason| reason.item.as_ref()?.get("ids")?.as_ss().ok())
+                        .flatten()
+                        .map(String::as_str)
+                        .collect();
+                    let before = pending.len();
+                    pending.retain(|id, _| !known.contains(short(id)));
+                    if pending.len() == before {
+                        return Err(StoreError::Corrupt { attribute: "ids" });
                     }
                 }
-                Err(error) => return Err(error.into()),
             }
         }
         Err(StoreError::Unavailable("transactions kept meeting each other".to_owned()))

@@ -1,9 +1,6 @@
 //! What can go wrong with a table.
 
-use aws_sdk_dynamodb::{
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    types::CancellationReason,
-};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// A call that did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -60,18 +57,4 @@ where
             _ => Self::Unavailable(DisplayErrorContext(&error).to_string()),
         }
     }
-}
-
-/// Why each action of a canceled transaction was refused.
-pub(crate) enum Canceled<'a> {
-    /// Another transaction was at the same items, or the table was throttled.
-    Passing,
-    /// Conditions failed: the reasons stand in the order of the actions.
-    Conditions(&'a [CancellationReason]),
-}
-
-/// Reads the reasons of a canceled transaction.
-pub(crate) fn canceled(reasons: &[CancellationReason]) -> Canceled<'_> {
-    let failed = reasons.iter().any(|reason| reason.code() == Some("ConditionalCheckFailed"));
-    if failed { Canceled::Conditions(reasons) } else { Canceled::Passing }
 }

@@ -13,6 +13,7 @@ pub mod gateway;
 pub mod merchants;
 pub mod payments;
 pub mod schema;
+mod transaction;
 pub mod webhooks;
 
 pub use error::StoreError;

@@ -1,9 +1,7 @@
 //! Writing refunds. A refund is an item of its own; what it reserves stands in its payment, and both change together.
 
-use aws_sdk_dynamodb::{
-    error::SdkError,
-    operation::transact_write_items::TransactWriteItemsError,
-    types::{AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+use aws_sdk_dynamodb::types::{
+    AttributeValue, CancellationReason, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
 };
 use florin_domain::{
     ids::{MerchantId, RefundId},
@@ -20,7 +18,7 @@ use super::{
 use crate::{
     StoreError,
     attributes::{Item, moment, number, text},
-    error::{Canceled, canceled},
+    transaction::{Transacted, transact},
 };
 
 /// Tries of a transaction that met another one at the same payment.
@@ -196,20 +194,11 @@ impl Payments {
     /// Writes all or nothing. The reasons, if a condition failed.
     async fn transact(&self, actions: Vec<TransactWriteItem>) -> Result<Option<Vec<CancellationReason>>, StoreError> {
         for _ in 0..TRIES_MAX {
-            match self.client.transact_write_items().set_transact_items(Some(actions.clone())).send().await {
-                Ok(_) => return Ok(None),
-                Err(SdkError::ServiceError(error)) => {
-                    let error = error.into_err();
-                    let TransactWriteItemsError::TransactionCanceledException(reasons) = &error else {
-                        return Err(SdkError::<_, ()>::service_error(error, ()).into());
-                    };
-                    match canceled(reasons.cancellation_reasons()) {
-                        // Met another refund of the same payment.
-                        Canceled::Passing => {}
-                        Canceled::Conditions(reasons) => return Ok(Some(reasons.to_vec())),
-                    }
-                }
-                Err(error) => return Err(error.into()),
+            match transact(&self.client, actions.clone()).await? {
+                Transacted::Done => return Ok(None),
+                // Met another refund of the same payment.
+                Transacted::Passing => {}
+                Transacted::Conditions(reasons) => return Ok(Some(reasons)),
             }
         }
         Err(StoreError::Unavailable("transactions kept meeting each other".to_owned()))
