@@ -154,7 +154,8 @@ impl Own {
 
     /// The processes of the functions whose name ends with this; all for an empty one.
     pub fn processes(&self, function: &str) -> Vec<i32> {
-        let folder = root().join(&self.state).canonicalize().unwrap();
+        // The host itself runs from elsewhere in the state folder.
+        let folder = root().join(&self.state).join("data/host/functions").canonicalize().unwrap();
         let is_ours = |process: &fs::DirEntry| {
             // A binary that was replaced still has its old path, with a mark behind it.
             let Ok(binary) = fs::read_link(process.path().join("exe")) else { return false };
