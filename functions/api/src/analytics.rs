@@ -11,7 +11,12 @@ use florin_domain::{
 use florin_store::analytics::{Counters, HourCounters};
 use serde_json::{Value, json};
 
-use crate::{Api, auth::Caller, problem::Problem, query::Parameters};
+use crate::{
+    Api,
+    permission::{AnalyticsRead, May},
+    problem::Problem,
+    query::Parameters,
+};
 
 /// Milliseconds in a day.
 const MS_PER_DAY: i64 = 24 * MS_PER_HOUR;
@@ -29,7 +34,11 @@ struct Range {
     currency: Option<Currency>,
 }
 
-pub(crate) async fn payments(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(crate) async fn payments(
+    State(api): State<Arc<Api>>,
+    caller: May<AnalyticsRead>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let range = range(&uri, api.dependencies.clock.now())?;
     let hours = api.dependencies.analytics.hours(&caller.merchant_id, range.from, range.to).await?;
     let data: Vec<Value> = buckets(&hours, &range)

@@ -1,4 +1,5 @@
-//! Who calls: a merchant by an API key, looked up by its keyed hash, or an operator by the one key of the deployment.
+//! Who calls: somebody of a merchant, by an API key, which is looked up by its keyed hash, or an operator, by the one
+//! key of the deployment. What they may do stands in `florin_domain::permission`.
 
 use std::sync::Arc;
 
@@ -6,7 +7,13 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, header, request::Parts},
 };
-use florin_domain::{card::Mode, ids::MerchantId, time::Timestamp};
+use florin_domain::{
+    card::Mode,
+    ids::{ApiKeyId, MerchantId},
+    merchant::ApiKeyRecord,
+    permission::Permissions,
+    time::Timestamp,
+};
 use florin_platform::cache::Cache;
 
 use crate::{Api, problem::Problem};
@@ -19,7 +26,7 @@ const KEYS_REMEMBERED_MAX: usize = 10_000;
 const API_KEY_CHARACTERS_MAX: usize = 128;
 
 /// Keys that this instance has looked up, by keyed hash.
-pub(crate) struct Keys(Cache<String, MerchantId>);
+pub(crate) struct Keys(Cache<String, ApiKeyRecord>);
 
 impl Default for Keys {
     fn default() -> Self {
@@ -27,9 +34,19 @@ impl Default for Keys {
     }
 }
 
-/// The merchant whose key came with the request. A handler that takes it cannot be reached without one.
+/// Who came with the request, and what they may do. Handlers take it as [`May`](crate::permission::May).
+#[derive(Debug, Clone)]
 pub(crate) struct Caller {
     pub(crate) merchant_id: MerchantId,
+    pub(crate) actor: Actor,
+    pub(crate) permissions: Permissions,
+}
+
+/// Who acts for a merchant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Actor {
+    /// A program.
+    Key(ApiKeyId),
 }
 
 impl FromRequestParts<Arc<Api>> for Caller {
@@ -44,10 +61,8 @@ impl FromRequestParts<Arc<Api>> for Caller {
         if !key.starts_with(prefix) || key.len() > API_KEY_CHARACTERS_MAX {
             return Err(Problem::ApiKeyInvalid);
         }
-        let hash = api.dependencies.root_key.api_key_hash(key);
-        let now = api.dependencies.clock.now();
-        let merchant_id = merchant_of(api, hash, now).await?;
-        Ok(Self { merchant_id })
+        let record = record(api, key, api.dependencies.clock.now()).await?;
+        Ok(Self { merchant_id: record.merchant_id, actor: Actor::Key(record.id), permissions: record.scopes })
     }
 }
 
@@ -63,14 +78,15 @@ impl FromRequestParts<Arc<Api>> for Operator {
     }
 }
 
-async fn merchant_of(api: &Api, hash: String, now: Timestamp) -> Result<MerchantId, Problem> {
-    if let Some(merchant_id) = api.keys.0.get(&hash, now) {
-        return Ok(merchant_id);
+async fn record(api: &Api, key: &str, now: Timestamp) -> Result<ApiKeyRecord, Problem> {
+    let hash = api.dependencies.root_key.api_key_hash(key);
+    if let Some(record) = api.keys.0.get(&hash, now) {
+        return Ok(record);
     }
     let record = api.dependencies.merchants.api_key(&hash).await?;
     let record = record.filter(|record| !record.revoked).ok_or(Problem::ApiKeyInvalid)?;
-    api.keys.0.put(hash, record.merchant_id.clone(), now);
-    Ok(record.merchant_id)
+    api.keys.0.put(hash, record.clone(), now);
+    Ok(record)
 }
 
 fn presented(headers: &HeaderMap) -> Result<&str, Problem> {

@@ -11,7 +11,9 @@ mod context;
 mod health;
 mod idempotency;
 mod ops;
+mod path;
 mod payments;
+mod permission;
 pub mod problem;
 mod query;
 mod refunds;
@@ -70,33 +72,49 @@ pub(crate) struct Api {
     pub(crate) keys: auth::Keys,
 }
 
+macro_rules! routes {
+    ($($method:ident $path:literal => $($handler:ident)::+;)*) => {
+        /// Every route: its method, in small letters, and its path.
+        pub const ROUTES: [(&str, &str); [$($path),*].len()] = [$((stringify!($method), $path)),*];
+
+        fn routes() -> Router<Arc<Api>> {
+            Router::new()$(.route($path, $method($($handler)::+)))*
+        }
+    };
+}
+
+routes! {
+    get "/health" => health::health;
+    get "/live" => health::live;
+    get "/ready" => health::ready;
+    get "/metrics" => health::metrics;
+    get "/v1/payments" => payments::list::list;
+    post "/v1/payments" => payments::create::create;
+    get "/v1/payments/{id}" => payments::get::get;
+    get "/v1/payments/{id}/timeline" => payments::timeline::timeline;
+    post "/v1/payments/{id}/cancel" => payments::command::cancel;
+    post "/v1/payments/{id}/hold" => payments::command::hold;
+    post "/v1/payments/{id}/resume" => payments::command::resume;
+    get "/v1/payments/{id}/refunds" => refunds::list::of_payment;
+    post "/v1/payments/{id}/refunds" => refunds::create::create;
+    get "/v1/refunds" => refunds::list::list;
+    get "/v1/refunds/{id}" => refunds::get::get;
+    get "/v1/analytics/payments" => analytics::payments;
+    get "/v1/ops/stuck" => ops::stuck::list;
+    get "/v1/ops/queues" => ops::queues::list;
+    get "/v1/ops/dead_letters/{consumer}" => ops::dead_letters::list;
+    post "/v1/ops/dead_letters/{consumer}/replay" => ops::dead_letters::replay;
+    post "/v1/ops/dead_letters/{consumer}/discard" => ops::dead_letters::discard;
+    post "/v1/ops/payments/{id}/retry" => ops::resolve::retry_payment;
+    post "/v1/ops/payments/{id}/settle" => ops::resolve::settle_payment;
+    post "/v1/ops/refunds/{id}/retry" => ops::resolve::retry_refund;
+    post "/v1/ops/refunds/{id}/settle" => ops::resolve::settle_refund;
+}
+
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
     let api = Arc::new(Api { dependencies, keys: auth::Keys::default() });
-    Router::new()
-        .route("/health", get(health::health))
-        .route("/live", get(health::live))
-        .route("/ready", get(health::ready))
-        .route("/metrics", get(health::metrics))
-        .route("/v1/payments", get(payments::list::list).post(payments::create::create))
-        .route("/v1/payments/{id}", get(payments::get::get))
-        .route("/v1/payments/{id}/timeline", get(payments::timeline::timeline))
-        .route("/v1/payments/{id}/cancel", post(payments::command::cancel))
-        .route("/v1/payments/{id}/hold", post(payments::command::hold))
-        .route("/v1/payments/{id}/resume", post(payments::command::resume))
-        .route("/v1/payments/{id}/refunds", get(refunds::list::of_payment).post(refunds::create::create))
-        .route("/v1/refunds", get(refunds::list::list))
-        .route("/v1/refunds/{id}", get(refunds::get::get))
-        .route("/v1/analytics/payments", get(analytics::payments))
-        .route("/v1/ops/stuck", get(ops::stuck::list))
-        .route("/v1/ops/queues", get(ops::queues::list))
-        .route("/v1/ops/dead_letters/{consumer}", get(ops::dead_letters::list))
-        .route("/v1/ops/dead_letters/{consumer}/replay", post(ops::dead_letters::replay))
-        .route("/v1/ops/dead_letters/{consumer}/discard", post(ops::dead_letters::discard))
-        .route("/v1/ops/payments/{id}/retry", post(ops::resolve::retry_payment))
-        .route("/v1/ops/payments/{id}/settle", post(ops::resolve::settle_payment))
-        .route("/v1/ops/refunds/{id}/retry", post(ops::resolve::retry_refund))
-        .route("/v1/ops/refunds/{id}/settle", post(ops::resolve::settle_refund))
+    routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)
         .layer(middleware::from_fn_with_state(Arc::clone(&api), context::layer))

@@ -3,7 +3,7 @@
 //! One bad request always yields one code. The order in which a request is judged:
 //!
 //! 1. route (404), method (405)
-//! 2. API key or operator key (401)
+//! 2. API key or operator key (401), permission (403)
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
@@ -18,7 +18,7 @@ use axum::{
     http::{HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
-use florin_domain::field::FieldError;
+use florin_domain::{field::FieldError, permission::Permission};
 use florin_gateway::GatewayError;
 use florin_store::StoreError;
 use serde::Serialize;
@@ -43,6 +43,8 @@ pub enum Problem {
     ApiKeyInvalid,
     /// No key of an operator.
     OperatorKeyInvalid,
+    /// The caller lacks this permission.
+    Forbidden(Permission),
     /// Not `application/json`.
     ContentTypeUnsupported,
     /// A POST that moves money needs an `Idempotency-Key`.
@@ -171,6 +173,12 @@ impl Problem {
                 "Unauthorized",
                 "operator_key_invalid",
                 "Send the operator key as 'Authorization: Bearer op_…'.",
+            ),
+            Self::Forbidden(permission) => described(
+                StatusCode::FORBIDDEN,
+                "Forbidden",
+                "permission_missing",
+                &format!("This takes the permission {}.", permission.scope()),
             ),
             Self::ContentTypeUnsupported => described(
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,

@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use florin_domain::{
     ids::{ApiKeyId, MerchantId, WebhookEndpointId},
     merchant::{ApiKeyRecord, MERCHANT_SECRET_GENERATION, Merchant},
+    permission::Permissions,
     webhook::WebhookEndpoint,
 };
 use florin_platform::{random, secrets::RootKey};
@@ -131,6 +132,7 @@ impl SeededMerchant {
             merchant_id: id.clone(),
             prefix: TEST_KEY_PREFIX.to_owned(),
             last4,
+            scopes: Permissions::of_keys(),
             revoked: false,
         };
         let merchant =

@@ -119,6 +119,18 @@ id!(
     ApiKeyId, "key_"
 );
 id!(
+    /// A user: a person of a merchant.
+    UserId, "usr_"
+);
+id!(
+    /// A session of a user: all refresh tokens that came of one login.
+    SessionId, "ses_"
+);
+id!(
+    /// A payment method: a stored card.
+    PaymentMethodId, "pm_"
+);
+id!(
     /// A payment.
     PaymentId, "pay_"
 );

@@ -15,6 +15,7 @@ pub mod merchant;
 pub mod money;
 pub mod mutation;
 pub mod payment;
+pub mod permission;
 pub mod refund;
 pub mod saga;
 pub mod time;

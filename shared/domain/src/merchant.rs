@@ -2,7 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{ApiKeyId, MerchantId};
+use crate::{
+    ids::{ApiKeyId, MerchantId},
+    permission::Permissions,
+};
 
 /// The generation of every merchant's webhook signing secret while there is no way to rotate it. The webhook sender
 /// cannot read the merchants table, so it relies on this.
@@ -34,6 +37,8 @@ pub struct ApiKeyRecord {
     pub prefix: String,
     /// The key's last four characters, shown to tell keys apart.
     pub last4: String,
+    /// What it may do.
+    pub scopes: Permissions,
     /// A revoked key authenticates nobody.
     pub revoked: bool,
 }

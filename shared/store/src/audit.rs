@@ -15,6 +15,7 @@ use florin_domain::time::Timestamp;
 use crate::{
     StoreError,
     attributes::{Item, Reader, text},
+    transaction::{Transacted, transact},
 };
 
 /// The scope of what operators do.
@@ -62,18 +63,12 @@ impl Audit {
         if entries.is_empty() {
             return Ok(());
         }
-        let mut writes = Vec::with_capacity(entries.len());
-        for entry in entries {
-            let put = Put::builder()
-                .table_name(&self.table)
-                .set_item(Some(item(scope, entry)))
-                .condition_expression("attribute_not_exists(pk)")
-                .build();
-            let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
-            writes.push(TransactWriteItem::builder().put(put).build());
+        let writes = entries.iter().map(|entry| put(&self.table, scope, entry)).collect::<Result<Vec<_>, _>>()?;
+        match transact(&self.client, writes).await? {
+            Transacted::Done => Ok(()),
+            Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
+            Transacted::Conditions(_) => Err(StoreError::Refused("the entry exists already".to_owned())),
         }
-        self.client.transact_write_items().set_transact_items(Some(writes)).send().await?;
-        Ok(())
     }
 
     /// The newest entries of a scope before this moment, newest first, at most `limit`.
@@ -90,6 +85,17 @@ impl Audit {
         let output = query.send().await?;
         output.items().iter().map(entry).collect()
     }
+}
+
+/// Adds the entry in the transaction that does what it tells.
+pub(crate) fn put(table: &str, scope: &str, entry: &AuditEntry) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder()
+        .table_name(table)
+        .set_item(Some(item(scope, entry)))
+        .condition_expression("attribute_not_exists(pk)")
+        .build();
+    let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
+    Ok(TransactWriteItem::builder().put(put).build())
 }
 
 fn item(scope: &str, entry: &AuditEntry) -> Item {

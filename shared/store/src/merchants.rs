@@ -3,12 +3,13 @@
 //! | pk | sk | attributes |
 //! |---|---|---|
 //! | merchant id | `merchant` | `name`, `active`, `generation` (of the signing secret) |
-//! | `key#` and the key's keyed hash | `key` | `id`, `m` (merchant), `prefix`, `last4`, `revoked` |
+//! | `key#` and the key's keyed hash | `key` | `id`, `m` (merchant), `prefix`, `last4`, `scopes`, `revoked` |
 
 use aws_sdk_dynamodb::{Client, types::AttributeValue};
 use florin_domain::{
     ids::MerchantId,
     merchant::{ApiKeyRecord, Merchant},
+    permission::Permissions,
 };
 
 use crate::{
@@ -41,6 +42,7 @@ impl Merchants {
             merchant_id: item.parsed("m")?,
             prefix: item.text("prefix")?.to_owned(),
             last4: item.text("last4")?.to_owned(),
+            scopes: scopes(&item)?,
             revoked: item.flag("revoked"),
         }))
     }
@@ -81,6 +83,7 @@ impl Merchants {
             ("m".to_owned(), text(key.merchant_id.as_str())),
             ("prefix".to_owned(), text(&key.prefix)),
             ("last4".to_owned(), text(&key.last4)),
+            ("scopes".to_owned(), text(key.scopes.to_scopes())),
             ("revoked".to_owned(), AttributeValue::Bool(key.revoked)),
         ]);
         self.client.put_item().table_name(&self.table).set_item(Some(item)).send().await?;
@@ -97,4 +100,8 @@ impl Merchants {
         let request = self.client.get_item().table_name(&self.table).key("pk", text(pk)).key("sk", text(sk));
         Ok(request.consistent_read(true).send().await?.item)
     }
+}
+
+fn scopes(item: &Reader<'_>) -> Result<Permissions, StoreError> {
+    Permissions::from_scopes(item.text("scopes")?).ok_or(StoreError::Corrupt { attribute: "scopes" })
 }

@@ -11,6 +11,7 @@ use florin_domain::{
     money::{Currency, Money},
     payment::When,
     payment::{DESCRIPTION_CHARACTERS_MAX, METADATA_ENTRIES_MAX, METADATA_VALUE_CHARACTERS_MAX, Payment, Status},
+    permission::Permissions,
     refund::{NewRefund, Refund, RefundStatus},
     saga::{self, Command},
     time::Timestamp,
@@ -212,6 +213,7 @@ async fn merchants_and_keys_read_back() {
         merchant_id: merchant.id,
         prefix: "sk_test_".to_owned(),
         last4: "p7dc".to_owned(),
+        scopes: Permissions::of_keys(),
         revoked: true,
     };
     assert_eq!(store.api_key(&record.hash).await.unwrap(), None);

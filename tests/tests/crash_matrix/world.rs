@@ -511,6 +511,7 @@ fn api_key(root: &RootKey, merchant: &Merchant) -> ApiKeyRecord {
         merchant_id: merchant.id.clone(),
         prefix: "sk_test_".to_owned(),
         last4: KEY[KEY.len() - 4..].to_owned(),
+        scopes: florin_domain::permission::Permissions::of_keys(),
         revoked: false,
     }
 }

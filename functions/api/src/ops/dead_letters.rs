@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, ops::RangeInclusive, sync::Arc};
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, Uri},
 };
 use florin_domain::{ids::MerchantId, journal::NOTE_CHARACTERS_MAX, time::Timestamp};
@@ -22,6 +22,7 @@ use crate::{
     Api,
     auth::Operator,
     body::{self, Fields, is_plain_line},
+    path::Name,
     problem::Problem,
     query::Parameters,
 };
@@ -50,7 +51,7 @@ struct Request {
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(consumer): Path<String>,
+    Name(consumer): Name,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
     let Meant { filter, limit } = read_query(&uri, api.dependencies.clock.now())?;
@@ -68,7 +69,7 @@ pub(crate) async fn list(
 pub(crate) async fn replay(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(consumer): Path<String>,
+    Name(consumer): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Problem> {
@@ -78,7 +79,7 @@ pub(crate) async fn replay(
 pub(crate) async fn discard(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(consumer): Path<String>,
+    Name(consumer): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<Value>, Problem> {

@@ -3,12 +3,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use axum::{
-    Json,
-    body::Body,
-    extract::{Path, State},
-    http::HeaderMap,
-};
+use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use florin_domain::{
     event::EventData,
     journal::{Failure, NOTE_CHARACTERS_MAX},
@@ -27,6 +22,7 @@ use crate::{
     auth::Operator,
     body::{self, Fields},
     context,
+    path::Name,
     problem::Problem,
 };
 
@@ -53,7 +49,7 @@ struct Order {
 pub(crate) async fn retry_payment(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(id): Path<String>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EventData>, Problem> {
@@ -64,7 +60,7 @@ pub(crate) async fn retry_payment(
 pub(crate) async fn settle_payment(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(id): Path<String>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EventData>, Problem> {
@@ -75,7 +71,7 @@ pub(crate) async fn settle_payment(
 pub(crate) async fn retry_refund(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(id): Path<String>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EventData>, Problem> {
@@ -86,7 +82,7 @@ pub(crate) async fn retry_refund(
 pub(crate) async fn settle_refund(
     State(api): State<Arc<Api>>,
     _: Operator,
-    Path(id): Path<String>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Json<EventData>, Problem> {

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     body::Body,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, StatusCode},
     response::{IntoResponse, Response},
 };
@@ -25,7 +25,9 @@ use crate::{
     auth::Caller,
     body::{self, Fields},
     context,
+    path::Name,
     payments::get::find,
+    permission::{May, PaymentsWrite},
     problem::Problem,
 };
 
@@ -79,8 +81,8 @@ impl Kind {
 
 pub(crate) async fn cancel(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsWrite>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -89,8 +91,8 @@ pub(crate) async fn cancel(
 
 pub(crate) async fn hold(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsWrite>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -99,8 +101,8 @@ pub(crate) async fn hold(
 
 pub(crate) async fn resume(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsWrite>,
+    Name(id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

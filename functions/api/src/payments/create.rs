@@ -19,9 +19,9 @@ use serde_json::{Map, Value};
 
 use crate::{
     Api, announce,
-    auth::Caller,
     body::{self, Fields},
     context, idempotency,
+    permission::{May, PaymentsWrite},
     problem::Problem,
 };
 
@@ -59,7 +59,7 @@ impl Request {
 
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
-    caller: Caller,
+    caller: May<PaymentsWrite>,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {
@@ -90,7 +90,7 @@ pub(crate) async fn create(
         }
     };
     let now = deps.clock.now();
-    let payment = Payment::create(id, caller.merchant_id, request.with_token(&token), now);
+    let payment = Payment::create(id, caller.merchant_id.clone(), request.with_token(&token), now);
     match deps.payments.create(&payment).await? {
         Written::Lost(existing) => replay(&api, &existing, &request, &headers).await,
         Written::Done(payment) => {

@@ -2,18 +2,21 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use florin_domain::payment::{Payment, PaymentView};
 
-use crate::{Api, auth::Caller, problem::Problem};
+use crate::{
+    Api,
+    auth::Caller,
+    path::Name,
+    permission::{May, PaymentsRead},
+    problem::Problem,
+};
 
 pub(crate) async fn get(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsRead>,
+    Name(id): Name,
 ) -> Result<Json<PaymentView>, Problem> {
     Ok(Json(find(&api, &caller, &id).await?.view()))
 }

@@ -6,9 +6,18 @@ use axum::{Json, extract::State, http::Uri};
 use florin_domain::payment::{Payment, Status};
 use serde_json::Value;
 
-use crate::{Api, auth::Caller, problem::Problem, query};
+use crate::{
+    Api,
+    permission::{May, PaymentsRead},
+    problem::Problem,
+    query,
+};
 
-pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: May<PaymentsRead>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let listing = query::listing(&uri, "A payment's status, such as completed.", Status::from_name)?;
     let page = api.dependencies.payments.list(&caller.merchant_id, &listing).await?;
     Ok(query::page(&page, Payment::view))

@@ -2,19 +2,22 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-};
+use axum::{Json, extract::State};
 use florin_domain::journal;
 use serde_json::{Value, json};
 
-use crate::{Api, auth::Caller, payments::get::find, problem::Problem};
+use crate::{
+    Api,
+    path::Name,
+    payments::get::find,
+    permission::{May, PaymentsRead},
+    problem::Problem,
+};
 
 pub(crate) async fn timeline(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsRead>,
+    Name(id): Name,
 ) -> Result<Json<Value>, Problem> {
     let payment = find(&api, &caller, &id).await?;
     let refunds = api.dependencies.payments.refunds_of(&payment).await?;

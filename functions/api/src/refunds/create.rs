@@ -2,12 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    body::Body,
-    extract::{Path, State},
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
     payment::REFUNDS_PER_PAYMENT_MAX,
     refund::{NewRefund, NotRefundable, REASON_CHARACTERS_MAX, Refund},
@@ -17,10 +12,11 @@ use serde_json::{Map, Value};
 
 use crate::{
     Api, announce,
-    auth::Caller,
     body::{self, Fields},
     context, idempotency,
+    path::Name,
     payments::get::find,
+    permission::{May, RefundsWrite},
     problem::Problem,
 };
 
@@ -29,8 +25,8 @@ const TRIES_MAX: usize = 5;
 
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(payment_id): Path<String>,
+    caller: May<RefundsWrite>,
+    Name(payment_id): Name,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, Problem> {

@@ -2,17 +2,24 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    extract::{Path, State},
-    http::Uri,
-};
+use axum::{Json, extract::State, http::Uri};
 use florin_domain::refund::{Refund, RefundStatus};
 use serde_json::{Value, json};
 
-use crate::{Api, auth::Caller, payments::get::find, problem::Problem, query};
+use crate::{
+    Api,
+    path::Name,
+    payments::get::find,
+    permission::{May, PaymentsRead},
+    problem::Problem,
+    query,
+};
 
-pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) -> Result<Json<Value>, Problem> {
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: May<PaymentsRead>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
     let listing = query::listing(&uri, "A refund's status, such as completed.", RefundStatus::from_name)?;
     let page = api.dependencies.payments.list(&caller.merchant_id, &listing).await?;
     Ok(query::page(&page, Refund::view))
@@ -20,8 +27,8 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, caller: Caller, uri: Uri) 
 
 pub(crate) async fn of_payment(
     State(api): State<Arc<Api>>,
-    caller: Caller,
-    Path(id): Path<String>,
+    caller: May<PaymentsRead>,
+    Name(id): Name,
 ) -> Result<Json<Value>, Problem> {
     let payment = find(&api, &caller, &id).await?;
     let refunds = api.dependencies.payments.refunds_of(&payment).await?;

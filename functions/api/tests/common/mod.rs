@@ -17,6 +17,7 @@ use florin_domain::{
     journal::{Failure, Step},
     merchant::ApiKeyRecord,
     payment::Payment,
+    permission::Permissions,
     saga,
     time::Timestamp,
 };
@@ -263,6 +264,7 @@ pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
         merchant_id: build::merchant(merchant).id,
         prefix: "sk_test_".to_owned(),
         last4: key[key.len() - 4..].to_owned(),
+        scopes: Permissions::of_keys(),
         revoked: false,
     }
 }
