@@ -34,6 +34,18 @@ struct Range {
     currency: Option<Currency>,
 }
 
+/// Counts payments that have ended, by the hour or day (UTC) in which they were created.
+///
+/// Ranges are widened to whole hours or days: 31 days at most by the hour, 366 by the day.
+#[utoipa::path(
+    get, path = "/v1/analytics/payments", operation_id = "count_payments", tag = "Analytics",
+    params(crate::openapi::params::AnalyticsRange),
+    responses(
+        (status = 200, description = "The counts.", body = crate::openapi::schemas::analytics::BucketList),
+        (status = 400, description = "granularity_invalid to_invalid from_invalid currency_invalid range_invalid range_too_long"),
+    ),
+    security(("caller" = ["analytics:read"])),
+)]
 pub(crate) async fn payments(
     State(api): State<Arc<Api>>,
     caller: May<AnalyticsRead>,

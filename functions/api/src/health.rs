@@ -13,18 +13,39 @@ use serde_json::{Value, json};
 
 use crate::{Api, problem::Problem};
 
-/// The process runs.
+/// Tells that the process runs.
+#[utoipa::path(
+    get, path = "/live", operation_id = "live", tag = "Health",
+    responses(
+        (status = 200, description = "It runs.", body = crate::openapi::schemas::health::Live),
+    ),
+)]
 pub(crate) async fn live() -> Json<Value> {
     Json(json!({ "status": "ok" }))
 }
 
-/// The process runs, and which version it is.
+/// Tells that the process runs, and which version it is.
+#[utoipa::path(
+    get, path = "/health", operation_id = "health", tag = "Health",
+    responses(
+        (status = 200, description = "It runs.", body = crate::openapi::schemas::health::Health),
+    ),
+)]
 pub(crate) async fn health() -> Json<Value> {
     Json(json!({ "status": "ok", "version": env!("CARGO_PKG_VERSION") }))
 }
 
-/// The tables can be read. A gateway that is away does not make the API unready: everything but a new payment works,
+/// Tells whether the tables can be read.
+///
+/// A gateway that is away does not make the API unready: everything but a new payment works,
 /// and what was accepted waits.
+#[utoipa::path(
+    get, path = "/ready", operation_id = "ready", tag = "Health",
+    responses(
+        (status = 200, description = "They can.", body = crate::openapi::schemas::health::Ready),
+        (status = 503, description = "unavailable"),
+    ),
+)]
 pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Problem> {
     let deps = &api.dependencies;
     deps.merchants.ping().await.map_err(|error| Problem::Unavailable(error.to_string()))?;
@@ -33,6 +54,13 @@ pub(crate) async fn ready(State(api): State<Arc<Api>>) -> Result<Json<Value>, Pr
 }
 
 /// The state that all instances share, in the text format of Prometheus; nothing of any merchant.
+#[utoipa::path(
+    get, path = "/metrics", operation_id = "metrics", tag = "Health",
+    responses(
+        (status = 200, description = "Gauges.", body = String, content_type = "text/plain; version=0.0.4; charset=utf-8"),
+        (status = 503, description = "unavailable"),
+    ),
+)]
 pub(crate) async fn metrics(State(api): State<Arc<Api>>) -> Result<Response, Problem> {
     let breaker = api.dependencies.breaker.current(api.dependencies.clock.now()).await?;
     let states = BreakerState::ALL.map(|state| {

@@ -23,7 +23,11 @@ pub(crate) fn key(headers: &HeaderMap) -> Result<&str, Problem> {
         return Err(Problem::IdempotencyKeyInvalid);
     }
     let text = value.to_str().map_err(|_| Problem::IdempotencyKeyInvalid)?.trim();
-    let key = text.strip_prefix('"').and_then(|text| text.strip_suffix('"')).unwrap_or(text);
+    // What begins as a quoted key ends as one.
+    let key = match text.strip_prefix('"') {
+        Some(quoted) => quoted.strip_suffix('"').ok_or(Problem::IdempotencyKeyInvalid)?,
+        None => text,
+    };
     let fits = (1..=IDEMPOTENCY_KEY_CHARACTERS_MAX).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic());
     if fits { Ok(key) } else { Err(Problem::IdempotencyKeyInvalid) }
 }
@@ -62,7 +66,7 @@ mod tests {
 
     #[test]
     fn what_is_no_key_is_refused() {
-        for wrong in ["", "\"\"", "a b", &"a".repeat(256)] {
+        for wrong in ["", "\"\"", "\"", "\"abc", "a b", &"a".repeat(256)] {
             assert_eq!(read(wrong), None, "{wrong:?}");
         }
     }

@@ -8,8 +8,10 @@ mod announce;
 mod auth;
 mod body;
 mod context;
+mod docs;
 mod health;
 mod idempotency;
+pub mod openapi;
 mod ops;
 mod path;
 mod payments;
@@ -80,6 +82,11 @@ macro_rules! routes {
         fn routes() -> Router<Arc<Api>> {
             Router::new()$(.route($path, $method($($handler)::+)))*
         }
+
+        /// What the attributes above the handlers say.
+        #[derive(utoipa::OpenApi)]
+        #[openapi(paths($($($handler)::+),*))]
+        struct Paths;
     };
 }
 
@@ -88,6 +95,8 @@ routes! {
     get "/live" => health::live;
     get "/ready" => health::ready;
     get "/metrics" => health::metrics;
+    get "/openapi.json" => docs::openapi;
+    get "/docs" => docs::docs;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;

@@ -105,6 +105,9 @@ pub(crate) fn listing<T: Listed>(
     let created_to = parameters.moment("created_to", "created_to_invalid").unwrap_or(Timestamp::MAX);
     if created_from > created_to {
         parameters.wrong("created_from", "range_invalid", "created_from is not after created_to.");
+    } else if after.as_ref().is_some_and(|place: &Place<_>| !(created_from..=created_to).contains(&place.created_at)) {
+        // DynamoDB refuses to begin where the range is not.
+        parameters.wrong("cursor", "cursor_invalid", "The cursor is of a list of another range.");
     }
     parameters.finish()?;
     Ok(Listing { limit, after, status, currency, created_from, created_to })

@@ -165,6 +165,11 @@ async fn query_parameters() {
         ("limit=101", "limit", "limit_out_of_range"),
         ("limit=ten", "limit", "limit_out_of_range"),
         ("cursor=abc", "cursor", "cursor_invalid"),
+        (
+            "cursor=MS4wLnBheV8wMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMA&created_from=2026-01-01T00:00:00Z",
+            "cursor",
+            "cursor_invalid",
+        ),
         ("cursor=Mi4wLnBheV8wMDAwMDAwMDAwMDAwMDAwMDAwMDAwMDAwMQ", "cursor", "cursor_invalid"),
         ("status=paid", "status", "status_invalid"),
         ("currency=ngn", "currency", "currency_invalid"),

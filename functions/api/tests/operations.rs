@@ -12,7 +12,6 @@ mod common;
 use axum::body::Body;
 use common::{KEY, World, body, request};
 use florin_domain::{
-    journal::{Failure, Step},
     payment::Status,
     refund::{Refund, RefundStatus},
     saga::OPERATOR_RETRIES_MAX,
@@ -27,21 +26,6 @@ fn retry() -> Value {
 
 fn settled(outcome: &str, name: &str, value: &str) -> Value {
     json!({ "actor": "ada@example.com", "note": "Asked the gateway.", "outcome": outcome, name: value })
-}
-
-/// A refund of a whole payment, of which nobody knows whether it happened.
-async fn stuck_refund(world: &World) -> Refund {
-    let payment = world.payment("refunded", &body()).await;
-    world.payments.save(&payment, &build::completed(&payment, 100)).await.unwrap();
-    let path = format!("/v1/payments/{}/refunds", payment.id);
-    let id = world.post_to(&path, "r", "{}".to_owned(), 201).await.body["id"].as_str().unwrap().parse().unwrap();
-    let refund = world.payments.refund_of_any_merchant(&id).await.unwrap().unwrap();
-    let claimed = refund.claim(Step::Refund, world.clock.now());
-    world.payments.claim_refund(&refund, &claimed).await.unwrap();
-    let reason = Failure::new("outcome_unknown", "The gateway does not say.");
-    let stuck = Refund { version: claimed.version + 1, stuck: Some(reason), ..claimed.clone() };
-    world.payments.save_refund(&claimed, &stuck).await.unwrap();
-    stuck
 }
 
 #[tokio::test]
@@ -73,7 +57,7 @@ async fn what_is_stuck_is_listed_with_its_reason() {
     let world = World::start().await;
     assert_eq!(world.look("stuck", 200).await.body, json!({ "object": "list", "data": [], "has_more": false }));
     world.payment("fine", &body()).await;
-    let (payment, refund) = (world.stuck("k").await, stuck_refund(&world).await);
+    let (payment, refund) = (world.stuck("k").await, world.stuck_refund().await);
     let listed = world.look("stuck?limit=2", 200).await.body;
     assert_eq!(listed["has_more"], false);
     let found = |id: &str| listed["data"].as_array().unwrap().iter().find(|item| item["id"] == id).unwrap().clone();
@@ -160,7 +144,7 @@ async fn a_stuck_payment_is_settled_by_hand_announced_and_closed() {
 #[tokio::test]
 async fn a_stuck_refund_is_tried_again_or_settled_and_its_payment_knows() {
     let world = World::start().await;
-    let refund = stuck_refund(&world).await;
+    let refund = world.stuck_refund().await;
     world.operate(&format!("refunds/{}/retry", refund.id), &retry(), 200).await;
     assert_eq!(world.published().last(), Some(&"refund.initiated"));
     let again = world.payments.refund_of_any_merchant(&refund.id).await.unwrap().unwrap();

@@ -48,6 +48,17 @@ struct Request {
     meant: Meant,
 }
 
+/// Lists what a consumer could not handle, and leaves it where it is.
+#[utoipa::path(
+    get, path = "/v1/ops/dead_letters/{consumer}", operation_id = "list_dead_letters", tag = "Operations",
+    params(crate::openapi::params::ConsumerPath, crate::openapi::params::DeadLetterChoice),
+    responses(
+        (status = 200, description = "The dead letters.", body = crate::openapi::schemas::operations::DeadLetterList),
+        (status = 400, description = "type_invalid merchant_invalid error_invalid older_than_seconds_invalid limit_out_of_range"),
+        (status = 404, description = "consumer_not_found"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -66,6 +77,22 @@ pub(crate) async fn list(
     .await
 }
 
+/// Puts dead letters back into their queue.
+///
+/// Without `confirm` nothing is done, and the answer is what would be. A request works for at most eight seconds,
+/// then it says so; the same request goes on with what is left.
+#[utoipa::path(
+    post, path = "/v1/ops/dead_letters/{consumer}/replay", operation_id = "replay_dead_letters", tag = "Operations",
+    params(crate::openapi::params::ConsumerPath),
+    request_body = crate::openapi::schemas::operations::DeadLetterOrder,
+    responses(
+        (status = 200, description = "What was, or would be, done.", body = crate::openapi::schemas::operations::DeadLetterAnswer),
+        (status = 404, description = "consumer_not_found"),
+        (status = 422, description = "actor_missing actor_invalid note_invalid confirm_invalid message_ids_invalid type_invalid \
+            merchant_invalid error_invalid older_than_seconds_invalid limit_out_of_range card_number_in_text"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn replay(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -76,6 +103,21 @@ pub(crate) async fn replay(
     act(&api, &consumer, Action::Replay, &headers, body).await
 }
 
+/// Deletes dead letters for good.
+///
+/// Without `confirm` nothing is done, and the answer is what would be.
+#[utoipa::path(
+    post, path = "/v1/ops/dead_letters/{consumer}/discard", operation_id = "discard_dead_letters", tag = "Operations",
+    params(crate::openapi::params::ConsumerPath),
+    request_body = crate::openapi::schemas::operations::DeadLetterOrder,
+    responses(
+        (status = 200, description = "What was, or would be, done.", body = crate::openapi::schemas::operations::DeadLetterAnswer),
+        (status = 404, description = "consumer_not_found"),
+        (status = 422, description = "actor_missing actor_invalid note_invalid confirm_invalid message_ids_invalid type_invalid \
+            merchant_invalid error_invalid older_than_seconds_invalid limit_out_of_range card_number_in_text"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn discard(
     State(api): State<Arc<Api>>,
     _: Operator,

@@ -66,6 +66,14 @@ pub(crate) async fn in_time<T>(work: impl Future<Output = Result<T, Problem>>) -
     outcome.unwrap_or_else(|_| Err(Problem::Unavailable("the queues took too long".to_owned())))
 }
 
+/// Lists the consumers' queues, with how much lies in them.
+#[utoipa::path(
+    get, path = "/v1/ops/queues", operation_id = "list_queues", tag = "Operations",
+    responses(
+        (status = 200, description = "The queues.", body = crate::openapi::schemas::operations::QueueList),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn list(State(api): State<Arc<Api>>, _: Operator) -> Result<Json<Value>, Problem> {
     let [processing, webhook, analytics] = CONSUMERS.map(|consumer| shown(&api, consumer));
     let queues = in_time(async { tokio::try_join!(processing, webhook, analytics) }).await?;

@@ -46,6 +46,19 @@ struct Order {
     decision: Decision,
 }
 
+/// Lets the processor go on with a stuck payment where it gave up, with the same keys; at most three times.
+#[utoipa::path(
+    post, path = "/v1/ops/payments/{id}/retry", operation_id = "retry_payment", tag = "Operations",
+    params(crate::openapi::params::PaymentPath),
+    request_body = crate::openapi::schemas::operations::Retry,
+    responses(
+        (status = 200, description = "The payment.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_stuck operator_retries_exhausted"),
+        (status = 422, description = "actor_missing actor_invalid note_missing note_invalid card_number_in_text"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn retry_payment(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -57,6 +70,20 @@ pub(crate) async fn retry_payment(
     carry_out(&api, payment(&api, &id).await?, &order, &headers).await
 }
 
+/// Ends a stuck payment as you found it to be at the gateway.
+#[utoipa::path(
+    post, path = "/v1/ops/payments/{id}/settle", operation_id = "settle_payment", tag = "Operations",
+    params(crate::openapi::params::PaymentPath),
+    request_body = crate::openapi::schemas::operations::Settlement,
+    responses(
+        (status = 200, description = "The payment.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_stuck"),
+        (status = 422, description = "actor_missing actor_invalid note_missing note_invalid card_number_in_text outcome_missing \
+            outcome_invalid reference_missing reference_invalid code_missing code_invalid"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn settle_payment(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -68,6 +95,19 @@ pub(crate) async fn settle_payment(
     carry_out(&api, payment(&api, &id).await?, &order, &headers).await
 }
 
+/// Lets the processor go on with a stuck refund where it gave up, with the same keys; at most three times.
+#[utoipa::path(
+    post, path = "/v1/ops/refunds/{id}/retry", operation_id = "retry_refund", tag = "Operations",
+    params(crate::openapi::params::RefundPath),
+    request_body = crate::openapi::schemas::operations::Retry,
+    responses(
+        (status = 200, description = "The refund.", body = crate::openapi::schemas::refunds::Refund),
+        (status = 404, description = "refund_not_found"),
+        (status = 409, description = "refund_not_stuck operator_retries_exhausted"),
+        (status = 422, description = "actor_missing actor_invalid note_missing note_invalid card_number_in_text"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn retry_refund(
     State(api): State<Arc<Api>>,
     _: Operator,
@@ -79,6 +119,20 @@ pub(crate) async fn retry_refund(
     carry_out(&api, refund(&api, &id).await?, &order, &headers).await
 }
 
+/// Ends a stuck refund as you found it to be at the gateway.
+#[utoipa::path(
+    post, path = "/v1/ops/refunds/{id}/settle", operation_id = "settle_refund", tag = "Operations",
+    params(crate::openapi::params::RefundPath),
+    request_body = crate::openapi::schemas::operations::Settlement,
+    responses(
+        (status = 200, description = "The refund.", body = crate::openapi::schemas::refunds::Refund),
+        (status = 404, description = "refund_not_found"),
+        (status = 409, description = "refund_not_stuck"),
+        (status = 422, description = "actor_missing actor_invalid note_missing note_invalid card_number_in_text outcome_missing \
+            outcome_invalid reference_missing reference_invalid code_missing code_invalid"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn settle_refund(
     State(api): State<Arc<Api>>,
     _: Operator,

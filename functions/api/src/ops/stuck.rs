@@ -8,6 +8,16 @@ use serde_json::{Value, json};
 
 use crate::{Api, auth::Operator, problem::Problem, query::Parameters};
 
+/// Lists payments and refunds of all merchants that wait for a person.
+#[utoipa::path(
+    get, path = "/v1/ops/stuck", operation_id = "list_stuck", tag = "Operations",
+    params(crate::openapi::params::StuckListing),
+    responses(
+        (status = 200, description = "They wait.", body = crate::openapi::schemas::operations::StuckList),
+        (status = 400, description = "limit_out_of_range"),
+    ),
+    security(("operatorKey" = [])),
+)]
 pub(crate) async fn list(State(api): State<Arc<Api>>, _: Operator, uri: Uri) -> Result<Json<Value>, Problem> {
     let mut parameters = Parameters::read(&uri);
     let limit = parameters.limit();

@@ -79,6 +79,22 @@ impl Kind {
     }
 }
 
+/// Withdraws a payment.
+///
+/// Before it is processed no money moves. While it is, the answer is 202: what is charged is given back, and the
+/// payment ends as `failed`. A command that was obeyed before is answered with the state that it brought about.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/cancel", operation_id = "cancel_payment", tag = "Payments",
+    params(crate::openapi::params::PaymentPath),
+    request_body = Option<crate::openapi::schemas::payments::NoFields>,
+    responses(
+        (status = 200, description = "It is `canceled`.", body = crate::openapi::schemas::payments::Payment),
+        (status = 202, description = "It is processed, and its withdrawal is noted.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_cancelable"),
+    ),
+    security(("caller" = ["payments:write"])),
+)]
 pub(crate) async fn cancel(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsWrite>,
@@ -89,6 +105,18 @@ pub(crate) async fn cancel(
     obey(&api, &caller, &id, &headers, body, Kind::Cancel).await
 }
 
+/// Holds a payment that waits, until it is resumed or canceled; at most ten times.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/hold", operation_id = "hold_payment", tag = "Payments",
+    params(crate::openapi::params::PaymentPath),
+    request_body = Option<crate::openapi::schemas::payments::NoFields>,
+    responses(
+        (status = 200, description = "It is `on_hold`.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_holdable"),
+    ),
+    security(("caller" = ["payments:write"])),
+)]
 pub(crate) async fn hold(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsWrite>,
@@ -99,6 +127,18 @@ pub(crate) async fn hold(
     obey(&api, &caller, &id, &headers, body, Kind::Hold).await
 }
 
+/// Lets a held payment go on.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/resume", operation_id = "resume_payment", tag = "Payments",
+    params(crate::openapi::params::PaymentPath),
+    request_body = Option<crate::openapi::schemas::payments::NoFields>,
+    responses(
+        (status = 200, description = "It is `pending`, or `scheduled` if its moment is still to come.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_resumable"),
+    ),
+    security(("caller" = ["payments:write"])),
+)]
 pub(crate) async fn resume(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsWrite>,

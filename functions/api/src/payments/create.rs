@@ -57,6 +57,32 @@ impl Request {
     }
 }
 
+/// Creates a payment.
+///
+/// It is stored before you are answered and charged a moment later, or at its moment: follow it by webhook, or by
+/// reading it. Whatever goes wrong on the way, send the same request again with the same `Idempotency-Key`.
+#[utoipa::path(
+    post, path = "/v1/payments", operation_id = "create_payment", tag = "Payments",
+    params(crate::openapi::params::IdempotencyKey),
+    request_body = crate::openapi::schemas::payments::NewPayment,
+    responses(
+        (status = 201, description = "Created, or answered as the first time.", body = crate::openapi::schemas::payments::Payment, headers(
+            ("Location" = String, description = "Where it can be read."),
+            ("Idempotent-Replayed" = Option<String>, description = "`true` if this key was answered before."),
+        )),
+        (status = 402, description = "card_refused"),
+        (status = 422, description = "amount_missing amount_invalid amount_out_of_range currency_missing currency_invalid source_missing \
+            source_invalid source_type_missing source_type_unsupported card_number_missing card_number_invalid \
+            test_card_in_live_mode expiry_missing expiry_invalid card_expired cvv_missing cvv_invalid \
+            holder_name_missing holder_name_invalid description_invalid description_too_long card_number_in_text \
+            metadata_invalid metadata_too_many_entries metadata_key_invalid metadata_value_invalid \
+            metadata_value_too_long url_invalid url_too_long url_scheme_forbidden url_userinfo_forbidden \
+            url_fragment_forbidden url_address_forbidden delay_out_of_range process_at_with_delay process_at_invalid \
+            process_at_out_of_range"),
+        (status = 503, description = "gateway_unavailable"),
+    ),
+    security(("caller" = ["payments:write"])),
+)]
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsWrite>,

@@ -13,6 +13,16 @@ use crate::{
     problem::Problem,
 };
 
+/// Reads a payment.
+#[utoipa::path(
+    get, path = "/v1/payments/{id}", operation_id = "get_payment", tag = "Payments",
+    params(crate::openapi::params::PaymentPath),
+    responses(
+        (status = 200, description = "The payment.", body = crate::openapi::schemas::payments::Payment),
+        (status = 404, description = "payment_not_found"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn get(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,

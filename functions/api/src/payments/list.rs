@@ -13,6 +13,20 @@ use crate::{
     query,
 };
 
+/// Lists payments, newest first.
+///
+/// A filter by `status` may end a page early, even empty, with `has_more`: follow the cursor.
+/// The list lags behind by a moment; a payment by its id does not.
+#[utoipa::path(
+    get, path = "/v1/payments", operation_id = "list_payments", tag = "Payments",
+    params(crate::openapi::params::PaymentListing),
+    responses(
+        (status = 200, description = "A page.", body = crate::openapi::schemas::payments::PaymentList),
+        (status = 400, description = "limit_out_of_range cursor_invalid status_invalid currency_invalid created_from_invalid \
+            created_to_invalid range_invalid"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,

@@ -14,6 +14,16 @@ use crate::{
     problem::Problem,
 };
 
+/// Reads everything that was tried for a payment, its refunds included.
+#[utoipa::path(
+    get, path = "/v1/payments/{id}/timeline", operation_id = "get_payment_timeline", tag = "Payments",
+    params(crate::openapi::params::PaymentPath),
+    responses(
+        (status = 200, description = "The timeline.", body = crate::openapi::schemas::payments::Timeline),
+        (status = 404, description = "payment_not_found"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn timeline(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,

@@ -23,6 +23,27 @@ use crate::{
 /// Tries of a refund that meets other refunds of the same payment.
 const TRIES_MAX: usize = 5;
 
+/// Gives money back.
+///
+/// Only a `completed` payment can be refunded, in up to 20 refunds. A refund reserves its amount when it is created, so
+/// that refunds sent at the same time never exceed the payment; one that fails releases it.
+#[utoipa::path(
+    post, path = "/v1/payments/{id}/refunds", operation_id = "create_refund", tag = "Refunds",
+    params(crate::openapi::params::PaymentPath, crate::openapi::params::IdempotencyKey),
+    request_body = crate::openapi::schemas::refunds::NewRefund,
+    responses(
+        (status = 201, description = "Created, or answered as the first time.", body = crate::openapi::schemas::refunds::Refund, headers(
+            ("Location" = String, description = "Where it can be read."),
+            ("Idempotent-Replayed" = Option<String>, description = "`true` if this key was answered before."),
+        )),
+        (status = 404, description = "payment_not_found"),
+        (status = 409, description = "payment_not_refundable refunds_too_many"),
+        (status = 422, description = "amount_invalid amount_out_of_range reason_invalid reason_too_long card_number_in_text metadata_invalid \
+            metadata_too_many_entries metadata_key_invalid metadata_value_invalid metadata_value_too_long \
+            refund_amount_too_large"),
+    ),
+    security(("caller" = ["refunds:write"])),
+)]
 pub(crate) async fn create(
     State(api): State<Arc<Api>>,
     caller: May<RefundsWrite>,

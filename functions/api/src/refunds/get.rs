@@ -12,6 +12,16 @@ use crate::{
     problem::Problem,
 };
 
+/// Reads a refund.
+#[utoipa::path(
+    get, path = "/v1/refunds/{id}", operation_id = "get_refund", tag = "Refunds",
+    params(crate::openapi::params::RefundPath),
+    responses(
+        (status = 200, description = "The refund.", body = crate::openapi::schemas::refunds::Refund),
+        (status = 404, description = "refund_not_found"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn get(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,

@@ -15,6 +15,19 @@ use crate::{
     query,
 };
 
+/// Lists refunds, newest first.
+///
+/// A filter by `status` may end a page early, even empty, with `has_more`: follow the cursor.
+#[utoipa::path(
+    get, path = "/v1/refunds", operation_id = "list_refunds", tag = "Refunds",
+    params(crate::openapi::params::RefundListing),
+    responses(
+        (status = 200, description = "A page.", body = crate::openapi::schemas::refunds::RefundList),
+        (status = 400, description = "limit_out_of_range cursor_invalid status_invalid currency_invalid created_from_invalid \
+            created_to_invalid range_invalid"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn list(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,
@@ -25,6 +38,16 @@ pub(crate) async fn list(
     Ok(query::page(&page, Refund::view))
 }
 
+/// Lists all refunds of a payment, oldest first.
+#[utoipa::path(
+    get, path = "/v1/payments/{id}/refunds", operation_id = "list_payment_refunds", tag = "Refunds",
+    params(crate::openapi::params::PaymentPath),
+    responses(
+        (status = 200, description = "The refunds.", body = crate::openapi::schemas::refunds::RefundList),
+        (status = 404, description = "payment_not_found"),
+    ),
+    security(("caller" = ["payments:read"])),
+)]
 pub(crate) async fn of_payment(
     State(api): State<Arc<Api>>,
     caller: May<PaymentsRead>,

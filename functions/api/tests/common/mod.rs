@@ -1,9 +1,10 @@
 //! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
 #![allow(dead_code, reason = "not every test file needs everything")]
 
+pub mod described;
 pub mod sqs;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::{
     Router,
@@ -18,6 +19,7 @@ use florin_domain::{
     merchant::ApiKeyRecord,
     payment::Payment,
     permission::Permissions,
+    refund::Refund,
     saga,
     time::Timestamp,
 };
@@ -55,6 +57,18 @@ pub struct World {
     pub clock: Clock,
     pub root_key: RootKey,
     pub sqs: Sqs,
+    /// Everything that was asked and answered.
+    pub calls: Arc<Mutex<Vec<Call>>>,
+}
+
+/// A request and its answer.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: String,
+    pub path: String,
+    pub request: Value,
+    pub status: u16,
+    pub answer: Value,
 }
 
 pub struct Answer {
@@ -95,6 +109,7 @@ impl World {
             clock: Clock::set_to(build::START),
             root_key,
             sqs: Sqs::new(),
+            calls: Arc::default(),
             dynamo,
         };
         let queues = world.sqs.client().await;
@@ -121,7 +136,11 @@ impl World {
     }
 
     pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {
-        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = request.into_parts();
+        let (method, path) = (parts.method.to_string(), parts.uri.to_string());
+        let sent = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let asked = serde_json::from_slice(&sent).unwrap_or(Value::Null);
+        let response = self.app.clone().oneshot(Request::from_parts(parts, Body::from(sent))).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
@@ -133,6 +152,9 @@ impl World {
             assert_eq!(body["request_id"], parts.headers["x-request-id"].to_str().unwrap());
             assert!(!bytes.windows(16).any(|window| window == b"4242424242424242"));
         }
+        described::knows(&method, &path, expected, &body);
+        let call = Call { method, path, request: asked, status: expected, answer: body.clone() };
+        self.calls.lock().unwrap().push(call);
         Answer { headers: parts.headers, body }
     }
 
@@ -209,6 +231,29 @@ impl World {
         let reason = Failure::new("outcome_unknown", "The gateway does not say whether the money moved.");
         let stuck = Payment { version: claimed.version + 1, stuck: Some(reason), ..claimed.clone() };
         self.payments.save(&claimed, &stuck).await.unwrap();
+        stuck
+    }
+
+    /// A refund of a whole payment, of which nobody knows whether it happened.
+    pub async fn stuck_refund(&self) -> Refund {
+        let payment = self.payment("refunded", &body()).await;
+        self.payments.save(&payment, &build::completed(&payment, 100)).await.unwrap();
+        let path = format!("/v1/payments/{}/refunds", payment.id);
+        let id = self.post_to(&path, "r", "{}".to_owned(), 201).await.body["id"].as_str().unwrap().parse().unwrap();
+        let refund = self.payments.refund_of_any_merchant(&id).await.unwrap().unwrap();
+        let claimed = refund.claim(Step::Refund, self.clock.now());
+        self.payments.claim_refund(&refund, &claimed).await.unwrap();
+        let reason = Failure::new("outcome_unknown", "The gateway does not say.");
+        let stuck = Refund { version: claimed.version + 1, stuck: Some(reason), ..claimed.clone() };
+        self.payments.save_refund(&claimed, &stuck).await.unwrap();
+        stuck
+    }
+
+    /// The refund, tried again and stuck again.
+    pub async fn stuck_again(&self, refund: Refund) -> Refund {
+        let again = self.payments.refund_of_any_merchant(&refund.id).await.unwrap().unwrap();
+        let stuck = Refund { version: again.version + 1, stuck: refund.stuck, ..again.clone() };
+        self.payments.save_refund(&again, &stuck).await.unwrap();
         stuck
     }
 

@@ -1,0 +1,49 @@
+"""What the formats of the API's description mean, for schemathesis: rules that no JSON Schema can state."""
+
+import base64
+import uuid
+from datetime import datetime, timedelta, timezone
+
+import schemathesis
+from hypothesis import strategies as st
+from schemathesis.core.parameters import ParameterLocation
+
+NOW = datetime.now(timezone.utc)
+
+months = st.integers(min_value=1, max_value=12)
+years = st.integers(min_value=NOW.year + 1, max_value=NOW.year + 20)
+
+# A month to come.
+schemathesis.openapi.format("card-expiry", st.builds(lambda month, year: f"{month:02}/{year % 100:02}", months, years))
+
+# A public address: no user, no fragment.
+words = st.text(alphabet="abcdefghijklmnopqrstuvwxyz", min_size=1, max_size=12)
+schemathesis.openapi.format("https-url", st.builds(lambda host, path: f"https://{host}.example.com/{path}", words, words))
+
+# Within 366 days.
+seconds = st.integers(min_value=60, max_value=365 * 24 * 60 * 60)
+schemathesis.openapi.format(
+    "future-date-time", seconds.map(lambda ahead: (NOW + timedelta(seconds=ahead)).strftime("%Y-%m-%dT%H:%M:%SZ"))
+)
+
+# Places in the lists, as the API writes them.
+digits = "0123456789abcdefghjkmnpqrstvwxyz"
+bodies = st.builds(lambda head, tail: head + tail, st.sampled_from("01234567"), st.text(alphabet=digits, min_size=25, max_size=25))
+moments = st.integers(min_value=0, max_value=int(NOW.timestamp() * 1000))
+
+
+def cursor(prefix):
+    place = st.builds(lambda moment, body: f"1.{moment}.{prefix}_{body}", moments, bodies)
+    return place.map(lambda text: base64.urlsafe_b64encode(text.encode()).decode().rstrip("="))
+
+
+schemathesis.openapi.format("payment-cursor", cursor("pay"))
+schemathesis.openapi.format("refund-cursor", cursor("re"))
+
+
+@schemathesis.hook
+def before_call(context, case, kwargs):
+    """A key that is drawn twice would stand for another request: what is described as good gets one of its own."""
+    is_bad = case.meta is None or case.meta.is_negative_at(ParameterLocation.HEADER)
+    if not is_bad and "Idempotency-Key" in (case.headers or {}):
+        case.headers["Idempotency-Key"] = str(uuid.uuid4())
