@@ -182,7 +182,7 @@ impl Comparison<'_> {
         };
         let (was, is) = (list(was), list(is));
         let (all, of) = if way == Way::In { (&was, &is) } else { (&is, &was) };
-        let narrowed = all.iter().any(|one| !of.contains(one) && !(one == "integer" && of.contains(&json!("number"))));
+        let narrowed = all.iter().any(|one| !(of.contains(one) || (one == "integer" && of.contains(&json!("number")))));
         if !of.is_empty() && (narrowed || all.is_empty()) {
             self.note(place, format!("the type was {} and is {}", json!(was), json!(is)));
         }

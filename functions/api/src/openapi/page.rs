@@ -1,7 +1,5 @@
 //! The document as one page for people: plain HTML with its style in it, no script, nothing from elsewhere.
 
-use std::fmt::Write as _;
-
 use serde_json::Value;
 
 use super::operations;
@@ -12,6 +10,14 @@ pub const STYLE: &str = include_str!("../../assets/docs.css");
 const CHOICES_SHOWN_MAX: usize = 12;
 /// What a reference to a schema begins with.
 const SCHEMA_PREFIX: &str = "#/components/schemas/";
+
+/// Writes a line to the text. Into a string nothing can fail, which `writeln!` does not know.
+macro_rules! line {
+    ($html:ident, $($written:tt)*) => {
+        $html.push_str(&format!($($written)*));
+        $html.push('\n');
+    };
+}
 
 /// The page.
 pub fn page(document: &Value) -> String {
@@ -54,12 +60,11 @@ fn contents(document: &Value) -> String {
     html += "<h2>Begin</h2>\n<ul>\n<li><a href=\"#authentication\">Authentication</a></li>\n</ul>\n";
     for tag in list(document, "/tags") {
         let name = text(tag, "/name");
-        let _ = writeln!(html, "<h2>{}</h2>\n<ul>", escaped(name));
+        line!(html, "<h2>{}</h2>\n<ul>", escaped(name));
         for (method, _, operation) in of_tag(document, name) {
             let id = text(operation, "/operationId");
             let title = escaped(&id.replace('_', " "));
-            let _ =
-                writeln!(html, "<li><a href=\"#{id}\"><span class=\"method {method}\">{method}</span>{title}</a></li>");
+            line!(html, "<li><a href=\"#{id}\"><span class=\"method {method}\">{method}</span>{title}</a></li>");
         }
         html += "</ul>\n";
     }
@@ -71,7 +76,7 @@ fn authentication(document: &Value) -> String {
     let mut html = String::from("<h2 id=\"authentication\">Authentication</h2>\n<table>\n");
     for (name, scheme) in members(document, "/components/securitySchemes") {
         let description = inline(text(scheme, "/description"));
-        let _ = writeln!(html, "<tr><td><span class=\"name\">{}</span></td><td>{description}</td></tr>", escaped(name));
+        line!(html, "<tr><td><span class=\"name\">{}</span></td><td>{description}</td></tr>", escaped(name));
     }
     html + "</table>\n"
 }
@@ -80,8 +85,8 @@ fn operation_section(document: &Value, method: &str, path: &str, operation: &Val
     let id = text(operation, "/operationId");
     let mut html = format!("<section class=\"operation\" id=\"{id}\">\n");
     let title = inline(text(operation, "/summary").trim_end_matches('.'));
-    let _ = writeln!(html, "<h3>{title}</h3>");
-    let _ = writeln!(
+    line!(html, "<h3>{title}</h3>");
+    line!(
         html,
         "<div class=\"route\"><span class=\"method {method}\">{method}</span><span class=\"path\">{}</span>{}</div>",
         escaped(path),
@@ -259,14 +264,14 @@ fn answer(status: &str, response: &Value) -> String {
     if codes.is_empty() {
         let schemas = members(response, "/content").filter_map(|(_, media)| media.get("schema"));
         for schema in schemas {
-            let _ = writeln!(html, "<p class=\"soft\">{}</p>", kind(schema));
+            line!(html, "<p class=\"soft\">{}</p>", kind(schema));
         }
     } else {
         html += &prose(description);
     }
     let own = members(response, "/headers").filter(|(_, header)| header.get("$ref").is_none());
     for (name, header) in own {
-        let _ = writeln!(html, "<p><code>{}</code> {}</p>", escaped(name), inline(text(header, "/description")));
+        line!(html, "<p><code>{}</code> {}</p>", escaped(name), inline(text(header, "/description")));
     }
     for (_, media) in members(response, "/content") {
         html += &example(media);
@@ -288,7 +293,7 @@ fn schema_section(name: &str, schema: &Value) -> String {
     html += &prose(text(schema, "/description"));
     let fields = properties(schema);
     if fields.is_empty() {
-        let _ = writeln!(html, "<p class=\"soft\">{}</p>", kind(schema));
+        line!(html, "<p class=\"soft\">{}</p>", kind(schema));
     } else {
         html += "<div class=\"scroll\"><table>\n";
         for (name, described, must) in fields {
@@ -332,9 +337,9 @@ fn prose(text: &str) -> String {
     for block in text.split("\n\n").filter(|block| !block.trim().is_empty()) {
         if block.trim_start().starts_with("- ") {
             let items = block.lines().map(|line| format!("<li>{}</li>\n", inline(line.trim_start_matches("- "))));
-            let _ = write!(html, "<ul>\n{}</ul>\n", items.collect::<String>());
+            line!(html, "<ul>\n{}</ul>", items.collect::<String>());
         } else {
-            let _ = writeln!(html, "<p>{}</p>", inline(block.trim()));
+            line!(html, "<p>{}</p>", inline(block.trim()));
         }
     }
     html
