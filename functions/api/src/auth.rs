@@ -8,10 +8,9 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use florin_domain::{
-    card::Mode,
-    ids::{ApiKeyId, MerchantId},
-    merchant::ApiKeyRecord,
-    permission::Permissions,
+    ids::{ApiKeyId, MerchantId, UserId},
+    merchant::{ApiKeyRecord, KeyKind},
+    permission::{Permissions, Role},
     time::Timestamp,
 };
 use florin_platform::cache::Cache;
@@ -27,6 +26,13 @@ const API_KEY_CHARACTERS_MAX: usize = 128;
 
 /// Keys that this instance has looked up, by keyed hash.
 pub(crate) struct Keys(Cache<String, ApiKeyRecord>);
+
+impl Keys {
+    /// Has the key looked up again.
+    pub(crate) fn forget(&self, hash: &str) {
+        self.0.forget(&hash.to_owned());
+    }
+}
 
 impl Default for Keys {
     fn default() -> Self {
@@ -47,6 +53,23 @@ pub(crate) struct Caller {
 pub(crate) enum Actor {
     /// A program.
     Key(ApiKeyId),
+    /// A person who is signed in.
+    User {
+        /// Who.
+        id: UserId,
+        /// As what.
+        role: Role,
+    },
+}
+
+impl Actor {
+    /// As logs and the audit name it: by its id.
+    pub(crate) fn name(&self) -> String {
+        match self {
+            Self::Key(id) => id.to_string(),
+            Self::User { id, .. } => id.to_string(),
+        }
+    }
 }
 
 impl FromRequestParts<Arc<Api>> for Caller {
@@ -54,11 +77,7 @@ impl FromRequestParts<Arc<Api>> for Caller {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let key = presented(&parts.headers)?;
-        let prefix = match api.dependencies.mode {
-            Mode::Test => "sk_test_",
-            Mode::Live => "sk_live_",
-        };
-        if !key.starts_with(prefix) || key.len() > API_KEY_CHARACTERS_MAX {
+        if !key.starts_with(api.dependencies.mode.key_prefix()) || key.len() > API_KEY_CHARACTERS_MAX {
             return Err(Problem::ApiKeyInvalid);
         }
         let record = record(api, key, api.dependencies.clock.now()).await?;
@@ -84,7 +103,13 @@ async fn record(api: &Api, key: &str, now: Timestamp) -> Result<ApiKeyRecord, Pr
         return Ok(record);
     }
     let record = api.dependencies.merchants.api_key(&hash).await?;
-    let record = record.filter(|record| !record.revoked).ok_or(Problem::ApiKeyInvalid)?;
+    let is_good = |record: &ApiKeyRecord| !record.revoked && record.kind == KeyKind::Secret;
+    let record = record.filter(is_good).ok_or(Problem::ApiKeyInvalid)?;
+    if record.is_use_worth_noting(now)
+        && let Err(error) = api.dependencies.merchants.note_use(&record.hash, now).await
+    {
+        tracing::warn!(%error, key_id = %record.id, "the time of its last use is not noted");
+    }
     api.keys.0.put(hash, record.clone(), now);
     Ok(record)
 }

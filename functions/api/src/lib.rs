@@ -5,11 +5,15 @@
 
 mod analytics;
 mod announce;
+mod api_keys;
+mod audit_log;
 mod auth;
 mod body;
 mod context;
 mod health;
 mod idempotency;
+mod login;
+mod merchants;
 mod ops;
 mod path;
 mod payments;
@@ -17,23 +21,26 @@ mod permission;
 pub mod problem;
 mod query;
 mod refunds;
+mod sessions;
+mod told;
+mod users;
 
 use std::sync::Arc;
 
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{delete, get, patch, post},
 };
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, merchants::SignUp, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -62,6 +69,10 @@ pub struct Dependencies {
     pub guard: Guard,
     /// Whether this deployment moves real money.
     pub mode: Mode,
+    /// Who may sign merchants up.
+    pub sign_up: SignUp,
+    /// Issues and checks access tokens.
+    pub tokens: Tokens,
     /// The time.
     pub clock: Clock,
 }
@@ -70,6 +81,7 @@ pub struct Dependencies {
 pub(crate) struct Api {
     pub(crate) dependencies: Dependencies,
     pub(crate) keys: auth::Keys,
+    pub(crate) sessions: sessions::Sessions,
 }
 
 macro_rules! routes {
@@ -100,6 +112,24 @@ routes! {
     get "/v1/refunds" => refunds::list::list;
     get "/v1/refunds/{id}" => refunds::get::get;
     get "/v1/analytics/payments" => analytics::payments;
+    post "/v1/merchants" => merchants::sign_up;
+    get "/v1/merchants/me" => merchants::me;
+    patch "/v1/merchants/me" => merchants::change;
+    get "/v1/api_keys" => api_keys::list;
+    post "/v1/api_keys" => api_keys::create;
+    get "/v1/api_keys/{id}" => api_keys::get;
+    delete "/v1/api_keys/{id}" => api_keys::revoke;
+    post "/v1/auth/login" => login::login;
+    post "/v1/auth/refresh" => login::refresh;
+    post "/v1/auth/logout" => login::logout;
+    post "/v1/auth/accept_invitation" => login::accept_invitation;
+    get "/v1/users" => users::list;
+    post "/v1/users" => users::invite;
+    get "/v1/users/{id}" => users::get;
+    patch "/v1/users/{id}" => users::change;
+    delete "/v1/users/{id}" => users::remove;
+    post "/v1/users/{id}/invite" => users::invite_again;
+    get "/v1/audit_log" => audit_log::list;
     get "/v1/ops/stuck" => ops::stuck::list;
     get "/v1/ops/queues" => ops::queues::list;
     get "/v1/ops/dead_letters/{consumer}" => ops::dead_letters::list;
@@ -113,7 +143,7 @@ routes! {
 
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
-    let api = Arc::new(Api { dependencies, keys: auth::Keys::default() });
+    let api = Arc::new(Api { dependencies, keys: auth::Keys::default(), sessions: sessions::Sessions::default() });
     routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -27,7 +27,10 @@ macro_rules! needed {
     };
 }
 
-needed!(PaymentsRead PaymentsWrite RefundsWrite AnalyticsRead);
+needed!(
+    PaymentsRead PaymentsWrite RefundsWrite AnalyticsRead MerchantRead MerchantWrite KeysRead KeysWrite UsersRead
+    UsersWrite AuditRead
+);
 
 /// The caller, who may do this.
 pub(crate) struct May<P>(pub(crate) Caller, PhantomData<P>);

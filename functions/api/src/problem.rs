@@ -72,6 +72,25 @@ pub enum Problem {
     },
     /// The gateway cannot be reached, or did not answer in time.
     GatewayUnavailable,
+    /// Address and password are not those of a user.
+    CredentialsInvalid,
+    /// Too many wrong passwords for this address.
+    LoginLocked {
+        /// For how long.
+        seconds: u64,
+    },
+    /// A refresh token that is not good, or not any more.
+    SessionEnded,
+    /// An invitation that is not open.
+    InvitationInvalid,
+    /// Only an owner may do this to an owner.
+    OwnerNeeded,
+    /// There is no such merchant (any more).
+    MerchantNotFound,
+    /// The merchant has no such API key.
+    ApiKeyNotFound,
+    /// The merchant has no such user.
+    UserNotFound,
     /// The merchant has no such payment.
     PaymentNotFound,
     /// The merchant has no such refund.
@@ -138,6 +157,7 @@ pub(crate) struct Described {
     code: String,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -148,6 +168,7 @@ impl Problem {
             code: code.to_owned(),
             detail: detail.to_owned(),
             errors: Vec::new(),
+            retry_after_seconds: None,
         };
         match self {
             Self::RouteNotFound => {
@@ -225,6 +246,45 @@ impl Problem {
                 "gateway_unavailable",
                 "The gateway did not answer. Nothing was charged; send the same request again.",
             ),
+            Self::CredentialsInvalid => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "credentials_invalid",
+                "Mail address and password are not those of a user.",
+            ),
+            Self::LoginLocked { seconds } => Described {
+                retry_after_seconds: Some(seconds),
+                ..described(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "Too many requests",
+                    "login_locked",
+                    "There were too many wrong passwords for this mail address; wait before the next try.",
+                )
+            },
+            Self::SessionEnded => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "session_ended",
+                "The refresh token is not good, or not any more: sign in again.",
+            ),
+            Self::InvitationInvalid => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "invitation_invalid",
+                "The invitation is not open: it was accepted, replaced, withdrawn or is older than a week.",
+            ),
+            Self::OwnerNeeded => {
+                described(StatusCode::FORBIDDEN, "Forbidden", "owner_needed", "Only an owner may do this to an owner.")
+            }
+            Self::MerchantNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "merchant_not_found", "There is no such merchant.")
+            }
+            Self::ApiKeyNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "api_key_not_found", "There is no such API key.")
+            }
+            Self::UserNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "user_not_found", "There is no such user.")
+            }
             Self::PaymentNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "payment_not_found", "There is no such payment.")
             }
@@ -270,6 +330,7 @@ fn with_fields(status: StatusCode, title: &'static str, errors: Vec<FieldError>)
         code: first.map_or("invalid", |error| error.code).to_owned(),
         detail: first.map(|error| error.detail.clone()).unwrap_or_default(),
         errors,
+        retry_after_seconds: None,
     }
 }
 
@@ -314,6 +375,9 @@ pub(crate) fn render(mut response: Response, request_id: &str) -> Response {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         _ => {}
+    }
+    if let Some(seconds) = described.retry_after_seconds {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -34,8 +34,6 @@ const REFRESH_PURPOSE: &str = "refresh-token/1";
 /// What an invitation begins with.
 const INVITATION_PREFIX: &str = "inv_";
 const INVITATION_PURPOSE: &str = "invitation/1";
-/// Characters of what tells the invitations of one user apart.
-const INVITATION_NONCE_CHARACTERS: usize = 32;
 
 /// The key from which all others are derived.
 #[derive(Clone)]
@@ -81,7 +79,7 @@ impl RootKey {
     /// The text of an API key, for the merchant and for nobody else: the same for the same key always, so that a
     /// request that makes a key can be repeated. It tells its mode by its prefix.
     pub fn api_key_text(&self, id: &ApiKeyId, mode: Mode) -> SecretString {
-        let prefix = api_key_prefix(mode);
+        let prefix = mode.key_prefix();
         let bytes = self.derive("api-key-text/1", &format!("{prefix}{id}"));
         let character = |byte: &u8| API_KEY_ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
         let body = bytes.iter().take(API_KEY_BODY_CHARACTERS).filter_map(character);
@@ -100,33 +98,34 @@ impl RootKey {
     }
 
     /// The refresh token of this number of a session: nothing of it needs to be stored, but which number is next.
-    pub fn refresh_token(&self, session_id: &SessionId, number: u32) -> SecretString {
-        let mac = self.derive(REFRESH_PURPOSE, &format!("{session_id}/{number}"));
-        format!("{REFRESH_PREFIX}{session_id}.{number}.{}", hex(&mac)).into()
+    pub fn refresh_token(&self, session_id: &SessionId, number: u64) -> SecretString {
+        let subject = format!("{session_id}.{number}");
+        let mac = self.derive(REFRESH_PURPOSE, &subject);
+        format!("{REFRESH_PREFIX}{subject}.{}", hex(&mac)).into()
     }
 
     /// The session and the number of a refresh token that we made; whether the number is still good is for the session
     /// to say.
-    pub fn read_refresh_token(&self, presented: &str) -> Option<(SessionId, u32)> {
-        let (session_id, number, mac) = three_parts(presented, REFRESH_PREFIX)?;
-        let session_id: SessionId = session_id.parse().ok()?;
-        let read: u32 = number.parse().ok()?;
-        // One token has one text: neither `+1` nor `01`.
-        let is_ours = self.is_derived(REFRESH_PURPOSE, &format!("{session_id}/{number}"), mac.expose_secret());
-        is_ours.then_some((session_id, read))
+    pub fn read_refresh_token(&self, presented: &str) -> Option<(SessionId, u64)> {
+        let (subject, mac) = presented.strip_prefix(REFRESH_PREFIX)?.rsplit_once('.')?;
+        let is_ours = self.is_derived(REFRESH_PURPOSE, subject, read_hex(mac)?.expose_secret());
+        let (session_id, number) = subject.split_once('.').filter(|_| is_ours)?;
+        Some((session_id.parse().ok()?, number.parse().ok()?))
     }
 
-    /// The token with which an invited user sets a password. The nonce has 32 hexadecimal digits, and a new one makes
-    /// a new invitation.
-    pub fn invitation_token(&self, merchant_id: &MerchantId, user_id: &UserId, nonce: &str) -> SecretString {
-        let mac = self.derive(INVITATION_PURPOSE, &format!("{merchant_id}/{user_id}/{nonce}"));
-        format!("{INVITATION_PREFIX}{user_id}.{nonce}.{}", hex(&mac)).into()
+    /// The token with which an invited user chooses a password; every invitation of a user has its own number.
+    pub fn invitation_token(&self, merchant_id: &MerchantId, user_id: &UserId, number: u64) -> SecretString {
+        let subject = format!("{merchant_id}.{user_id}.{number}");
+        let mac = self.derive(INVITATION_PURPOSE, &subject);
+        format!("{INVITATION_PREFIX}{subject}.{}", hex(&mac)).into()
     }
 
-    /// Whether we made this invitation, for a user of this merchant.
-    pub fn is_invitation(&self, invitation: &Invitation, merchant_id: &MerchantId) -> bool {
-        let Invitation { user_id, nonce, mac } = invitation;
-        self.is_derived(INVITATION_PURPOSE, &format!("{merchant_id}/{user_id}/{nonce}"), mac.expose_secret())
+    /// Whom an invitation that we made is for, and its number; whether it is still open is for the user to say.
+    pub fn read_invitation_token(&self, presented: &str) -> Option<(MerchantId, UserId, u64)> {
+        let (subject, mac) = presented.strip_prefix(INVITATION_PREFIX)?.rsplit_once('.')?;
+        let is_ours = self.is_derived(INVITATION_PURPOSE, subject, read_hex(mac)?.expose_secret());
+        let mut parts = is_ours.then(|| subject.split('.'))?;
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
     /// The seed of the Ed25519 key of this generation, with which access tokens are signed.
@@ -153,46 +152,6 @@ impl RootKey {
     pub fn webhook_secret(&self, owner: &str, generation: u32) -> WebhookSecret {
         WebhookSecret(SecretBox::new(Box::new(self.derive("webhook-signing/1", &format!("{owner}/{generation}")))))
     }
-}
-
-/// What an API key of this mode begins with.
-pub const fn api_key_prefix(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Test => "sk_test_",
-        Mode::Live => "sk_live_",
-    }
-}
-
-/// The token of an invitation as it was presented: whom it names is not believed before
-/// [`RootKey::is_invitation`] says so.
-pub struct Invitation {
-    /// Who was invited.
-    pub user_id: UserId,
-    /// Which invitation of this user it is.
-    pub nonce: String,
-    mac: SecretBox<[u8; 32]>,
-}
-
-impl fmt::Debug for Invitation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Invitation").field("user_id", &self.user_id).finish_non_exhaustive()
-    }
-}
-
-impl Invitation {
-    /// Reads the token, whoever made it.
-    pub fn parse(presented: &str) -> Option<Self> {
-        let (user_id, nonce, mac) = three_parts(presented, INVITATION_PREFIX)?;
-        let is_nonce = nonce.len() == INVITATION_NONCE_CHARACTERS && nonce.bytes().all(|b| b.is_ascii_hexdigit());
-        is_nonce.then_some(Self { user_id: user_id.parse().ok()?, nonce: nonce.to_owned(), mac })
-    }
-}
-
-/// The three parts of a token: an id, what tells its tokens apart, and the MAC over both.
-fn three_parts<'a>(token: &'a str, prefix: &str) -> Option<(&'a str, &'a str, SecretBox<[u8; 32]>)> {
-    let (id, rest) = token.strip_prefix(prefix)?.split_once('.')?;
-    let (middle, mac) = rest.split_once('.')?;
-    Some((id, middle, read_hex(mac)?))
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -361,18 +320,15 @@ mod tests {
         let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
         let (shop, other) = (MerchantId::derive(&["shop"]), MerchantId::derive(&["other"]));
         let user = UserId::derive(&["ada"]);
-        let nonce = "0123456789abcdef".repeat(2);
-        let token = a.invitation_token(&shop, &user, &nonce).expose_secret().to_owned();
-        let invitation = Invitation::parse(&token).unwrap();
-        assert_eq!((&invitation.user_id, &invitation.nonce), (&user, &nonce));
-        assert!(a.is_invitation(&invitation, &shop));
-        assert!(!a.is_invitation(&invitation, &other) && !b.is_invitation(&invitation, &shop));
-        let is_ours = |text: &str| Invitation::parse(text).is_some_and(|read| a.is_invitation(&read, &shop));
+        let token = a.invitation_token(&shop, &user, 7).expose_secret().to_owned();
+        assert_eq!(a.read_invitation_token(&token), Some((shop, user.clone(), 7)));
+        assert_eq!(b.read_invitation_token(&token), None);
+        assert_ne!(a.invitation_token(&other, &user, 7).expose_secret(), token);
         for wrong in neighbours(&token).chain(["", "inv_", "inv_.."].map(str::to_owned)) {
-            assert!(!is_ours(&wrong), "{wrong}");
+            assert_eq!(a.read_invitation_token(&wrong), None, "{wrong}");
         }
         let refresh = a.refresh_token(&SessionId::derive(&["session"]), 1);
-        assert!(Invitation::parse(refresh.expose_secret()).is_none());
+        assert_eq!(a.read_invitation_token(refresh.expose_secret()), None);
     }
 
     #[test]
@@ -382,14 +338,12 @@ mod tests {
         assert_eq!(shown, "RootKey WebhookSecret OperatorKey");
 
         let (merchant, user) = (MerchantId::derive(&["m"]), UserId::derive(&["u"]));
-        let invitation = root.invitation_token(&merchant, &user, &"0".repeat(32));
-        let read = Invitation::parse(invitation.expose_secret()).unwrap();
         let texts = [
             root.api_key_text(&ApiKeyId::derive(&["k"]), Mode::Test),
             root.refresh_token(&SessionId::derive(&["s"]), 1),
-            invitation,
+            root.invitation_token(&merchant, &user, 1),
         ];
-        let shown = format!("{texts:?} {read:?} {:?}", root.access_token_seed(1));
+        let shown = format!("{texts:?} {:?}", root.access_token_seed(1));
         for text in &texts {
             let last = text.expose_secret().rsplit(['_', '.']).next().unwrap();
             assert!(!shown.contains(last), "{shown}");

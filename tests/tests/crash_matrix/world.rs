@@ -509,10 +509,10 @@ fn api_key(root: &RootKey, merchant: &Merchant) -> ApiKeyRecord {
         hash: root.api_key_hash(KEY),
         id: ApiKeyId::derive(&[KEY]),
         merchant_id: merchant.id.clone(),
-        prefix: "sk_test_".to_owned(),
-        last4: KEY[KEY.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: florin_domain::permission::Permissions::of_keys(),
         revoked: false,
+        last_used_at: None,
     }
 }
 

@@ -262,10 +262,10 @@ pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
         hash: root_key.api_key_hash(key),
         id: ApiKeyId::derive(&[key]),
         merchant_id: build::merchant(merchant).id,
-        prefix: "sk_test_".to_owned(),
-        last4: key[key.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: false,
+        last_used_at: None,
     }
 }
 

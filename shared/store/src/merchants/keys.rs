@@ -28,6 +28,12 @@ impl Merchants {
         item.map(|item| record_from(hash, &Reader(&item))).transpose()
     }
 
+    /// Writes a key's record, over whatever was there.
+    pub async fn put_api_key(&self, record: &ApiKeyRecord) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(record_item(record)));
+        Ok(put.send().await.map(|_| ())?)
+    }
+
     /// All keys of a merchant.
     pub async fn key_ring(&self, id: &MerchantId) -> Result<KeyRing, StoreError> {
         let Some(item) = self.get(id.to_string(), RING).await? else { return Ok(KeyRing::default()) };

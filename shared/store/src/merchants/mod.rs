@@ -76,6 +76,12 @@ impl Merchants {
         }))
     }
 
+    /// Writes a merchant, over whatever was there.
+    pub async fn put_merchant(&self, merchant: &Merchant) -> Result<(), StoreError> {
+        let put = self.client.put_item().table_name(&self.table).set_item(Some(merchant_item(merchant)));
+        Ok(put.send().await.map(|_| ())?)
+    }
+
     /// Gives the merchant another name. Whether there is the merchant.
     pub async fn rename(&self, id: &MerchantId, name: &str, told: Told) -> Result<Saved, StoreError> {
         let update = Update::builder()
