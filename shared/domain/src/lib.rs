@@ -19,4 +19,5 @@ pub mod permission;
 pub mod refund;
 pub mod saga;
 pub mod time;
+pub mod user;
 pub mod webhook;

@@ -63,12 +63,24 @@ impl Audit {
         if entries.is_empty() {
             return Ok(());
         }
-        let writes = entries.iter().map(|entry| put(&self.table, scope, entry)).collect::<Result<Vec<_>, _>>()?;
+        let writes =
+            entries.iter().map(|entry| Ok(self.told(scope, entry)?.0)).collect::<Result<Vec<_>, StoreError>>()?;
         match transact(&self.client, writes).await? {
             Transacted::Done => Ok(()),
             Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
             Transacted::Conditions(_) => Err(StoreError::Refused("the entry exists already".to_owned())),
         }
+    }
+
+    /// The entry, for the transaction that does what it tells. An entry that exists already stops it.
+    pub fn told(&self, scope: &str, entry: &AuditEntry) -> Result<Told, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item(scope, entry)))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
+        Ok(Told(TransactWriteItem::builder().put(put).build()))
     }
 
     /// The newest entries of a scope before this moment, newest first, at most `limit`.
@@ -87,15 +99,14 @@ impl Audit {
     }
 }
 
-/// Adds the entry in the transaction that does what it tells.
-pub(crate) fn put(table: &str, scope: &str, entry: &AuditEntry) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item(scope, entry)))
-        .condition_expression("attribute_not_exists(pk)")
-        .build();
-    let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
-    Ok(TransactWriteItem::builder().put(put).build())
+/// An entry on its way into the transaction that does what it tells.
+#[derive(Debug)]
+pub struct Told(TransactWriteItem);
+
+impl Told {
+    pub(crate) fn into_action(self) -> TransactWriteItem {
+        self.0
+    }
 }
 
 fn item(scope: &str, entry: &AuditEntry) -> Item {
