@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Json,
-    body::Body,
-    extract::State,
-    http::HeaderMap,
-    response::Response,
-};
+use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
     ids::{ApiKeyId, MerchantId},
     merchant::{
@@ -176,7 +170,9 @@ pub(crate) fn shown(api: &Api, key: &ApiKey, now: Timestamp) -> Shown {
 fn exhausted(why: KeysExhausted) -> Problem {
     let detail = match why {
         KeysExhausted::OfThisName => {
-            format!("{API_KEYS_LIVE_PER_NAME_MAX} keys of this name are live: revoke the one that is not used any more.")
+            format!(
+                "{API_KEYS_LIVE_PER_NAME_MAX} keys of this name are live: revoke the one that is not used any more."
+            )
         }
         KeysExhausted::AtAll => format!("{API_KEYS_LIVE_MAX} keys are live, which is all there may be."),
     };

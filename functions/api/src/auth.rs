@@ -13,9 +13,12 @@ use florin_domain::{
     permission::{Permissions, Role},
     time::Timestamp,
 };
-use florin_platform::cache::Cache;
+use florin_platform::{
+    cache::Cache,
+    tokens::{Grant, Subject},
+};
 
-use crate::{Api, problem::Problem};
+use crate::{Api, problem::Problem, sessions};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -76,12 +79,30 @@ impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let key = presented(&parts.headers)?;
-        if !key.starts_with(api.dependencies.mode.key_prefix()) || key.len() > API_KEY_CHARACTERS_MAX {
-            return Err(Problem::ApiKeyInvalid);
+        let presented = presented(&parts.headers)?;
+        let now = api.dependencies.clock.now();
+        // An access token has three parts with dots between them, and a key has no dot.
+        if presented.contains('.') { by_token(api, presented, now).await } else { by_key(api, presented, now).await }
+    }
+}
+
+async fn by_key(api: &Api, key: &str, now: Timestamp) -> Result<Caller, Problem> {
+    if !key.starts_with(api.dependencies.mode.key_prefix()) || key.len() > API_KEY_CHARACTERS_MAX {
+        return Err(Problem::ApiKeyInvalid);
+    }
+    let record = record(api, key, now).await?;
+    let actor = Actor::Key(record.id);
+    Ok(Caller { merchant_id: record.merchant_id, actor, permissions: record.scopes })
+}
+
+async fn by_token(api: &Api, token: &str, now: Timestamp) -> Result<Caller, Problem> {
+    let claims = api.dependencies.tokens.verify(token, now)?;
+    let Grant { subject, merchant_id } = claims.grant;
+    match subject {
+        Subject::User { user_id, session_id, .. } => {
+            sessions::caller(api, merchant_id, user_id, &session_id, now).await
         }
-        let record = record(api, key, api.dependencies.clock.now()).await?;
-        Ok(Self { merchant_id: record.merchant_id, actor: Actor::Key(record.id), permissions: record.scopes })
+        Subject::Client { .. } => Err(Problem::TokenInvalid),
     }
 }
 

@@ -24,6 +24,7 @@ mod refunds;
 mod sessions;
 mod told;
 mod users;
+mod wellknown;
 
 use std::sync::Arc;
 
@@ -40,7 +41,8 @@ use florin_store::{
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, merchants::SignUp, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, merchants::SignUp,
+    ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -65,14 +67,14 @@ pub struct Dependencies {
     pub publisher: Arc<dyn Publisher>,
     /// From which keyed hashes are derived.
     pub root_key: RootKey,
+    /// Makes and checks access tokens.
+    pub tokens: Tokens,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
     pub mode: Mode,
     /// Who may sign merchants up.
     pub sign_up: SignUp,
-    /// Issues and checks access tokens.
-    pub tokens: Tokens,
     /// The time.
     pub clock: Clock,
 }
@@ -100,6 +102,8 @@ routes! {
     get "/live" => health::live;
     get "/ready" => health::ready;
     get "/metrics" => health::metrics;
+    get "/.well-known/jwks.json" => wellknown::jwks;
+    get "/.well-known/openid-configuration" => wellknown::configuration;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;

@@ -71,7 +71,9 @@ pub(crate) async fn login(
     let user = user_of(&api, credentials).await?.ok_or(Problem::CredentialsInvalid)?;
     let session = Session::begin(SessionId::from_random(random::bytes()), &user, api.dependencies.clock.now());
     api.dependencies.merchants.begin_session(&session).await?;
-    if guesses.count > 0 && let Err(error) = api.dependencies.merchants.forget_guesses(&hash).await {
+    if guesses.count > 0
+        && let Err(error) = api.dependencies.merchants.forget_guesses(&hash).await
+    {
         tracing::warn!(%error, user_id = %user.id, "the guesses before the right password are still counted");
     }
     signed_in(&api, &session, &user)
@@ -83,7 +85,8 @@ async fn guess(api: &Api, hash: &str) -> Result<(Option<Credentials>, Guesses), 
     for _ in 0..TRIES_MAX {
         let (credentials, before) = deps.merchants.credentials(hash).await?;
         let now = deps.clock.now();
-        let after = before.guess(now).map_err(|until| Problem::LoginLocked { seconds: seconds(until.ms_since(now)) })?;
+        let after =
+            before.guess(now).map_err(|until| Problem::LoginLocked { seconds: seconds(until.ms_since(now)) })?;
         if deps.merchants.count_guess(hash, before, after).await? {
             return Ok((credentials, after));
         }
@@ -158,11 +161,7 @@ async fn stolen(api: &Api, session: &Session, now: Timestamp) -> Result<Problem,
     Ok(Problem::SessionEnded)
 }
 
-pub(crate) async fn logout(
-    State(api): State<Arc<Api>>,
-    headers: HeaderMap,
-    body: Body,
-) -> Result<StatusCode, Problem> {
+pub(crate) async fn logout(State(api): State<Arc<Api>>, headers: HeaderMap, body: Body) -> Result<StatusCode, Problem> {
     let (id, _) = presented(&api, &headers, body).await?;
     api.dependencies.merchants.end_session(&id).await?;
     api.sessions.forget(&id);

@@ -81,11 +81,7 @@ pub(crate) async fn sign_up(
     let password = password::hash(&request.password, &random::bytes());
     let actor = Actor::User { id: owner.id.clone(), role: owner.role };
     let told = told(&api, &id, &actor, "merchant.sign_up", &[("key_id", record.id.as_str())])?;
-    let newcomer = Newcomer {
-        merchant: &merchant,
-        keys: (&ring, &record),
-        owner: Some((&owner, &email_hash, &password)),
-    };
+    let newcomer = Newcomer { merchant: &merchant, keys: (&ring, &record), owner: (&owner, &email_hash, &password) };
     match deps.merchants.sign_up(&newcomer, told).await? {
         SignedUp::Done => created(&api, &merchant, &owner, &ring, now),
         SignedUp::Before => replay(&api, &id, &request, &email_hash).await,
@@ -195,13 +191,7 @@ async fn replay(api: &Api, id: &MerchantId, request: &Request, email_hash: &str)
     Ok(idempotency::replayed(created(api, &merchant, &owner, &ring, now)?))
 }
 
-fn created(
-    api: &Api,
-    merchant: &Merchant,
-    owner: &User,
-    ring: &KeyRing,
-    now: Timestamp,
-) -> Result<Response, Problem> {
+fn created(api: &Api, merchant: &Merchant, owner: &User, ring: &KeyRing, now: Timestamp) -> Result<Response, Problem> {
     let key = ring.find(&first_key_id(&merchant.id)).filter(|key| key.revoked_at.is_none());
     let key = key.ok_or_else(|| Problem::Conflict {
         code: "api_key_revoked",
@@ -216,10 +206,7 @@ fn created(
     Ok(idempotency::created("/v1/merchants/me", &view))
 }
 
-pub(crate) async fn me(
-    State(api): State<Arc<Api>>,
-    caller: May<MerchantRead>,
-) -> Result<Json<MerchantView>, Problem> {
+pub(crate) async fn me(State(api): State<Arc<Api>>, caller: May<MerchantRead>) -> Result<Json<MerchantView>, Problem> {
     let merchant = api.dependencies.merchants.merchant(&caller.merchant_id).await?;
     let merchant = merchant.ok_or(Problem::MerchantNotFound)?;
     Ok(Json(merchant.view(api.dependencies.mode)))

@@ -20,6 +20,7 @@ use axum::{
 };
 use florin_domain::{field::FieldError, permission::Permission};
 use florin_gateway::GatewayError;
+use florin_platform::tokens::TokenError;
 use florin_store::StoreError;
 use serde::Serialize;
 
@@ -41,6 +42,10 @@ pub enum Problem {
     ApiKeyMissing,
     /// A key that authenticates nobody.
     ApiKeyInvalid,
+    /// An access token that is not ours, or whose session, user or key is no more.
+    TokenInvalid,
+    /// An access token that was good once.
+    TokenExpired,
     /// No key of an operator.
     OperatorKeyInvalid,
     /// The caller lacks this permission.
@@ -121,6 +126,15 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::TokenInvalid,
+            TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
 impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         match error {
@@ -188,6 +202,12 @@ impl Problem {
             ),
             Self::ApiKeyInvalid => {
                 described(StatusCode::UNAUTHORIZED, "Unauthorized", "api_key_invalid", "The API key is not valid.")
+            }
+            Self::TokenInvalid => {
+                described(StatusCode::UNAUTHORIZED, "Unauthorized", "token_invalid", "The access token is not valid.")
+            }
+            Self::TokenExpired => {
+                described(StatusCode::UNAUTHORIZED, "Unauthorized", "token_expired", "The access token has expired.")
             }
             Self::OperatorKeyInvalid => described(
                 StatusCode::UNAUTHORIZED,

@@ -16,7 +16,7 @@ use crate::{
 
 /// For how long a session is believed: after a logout, another role or the end of a user its access tokens are good for
 /// this long at most, in milliseconds.
-pub const SESSION_AGE_MS_MAX: i64 = 60_000;
+pub(crate) const SESSION_AGE_MS_MAX: i64 = 60_000;
 /// Sessions remembered by one instance.
 const SESSIONS_REMEMBERED_MAX: usize = 10_000;
 

@@ -237,7 +237,9 @@ fn owners_are_made_by_owners(caller: &Caller, role: Role) -> Result<(), Problem>
 
 fn refused(why: RosterRefused) -> Problem {
     let (code, detail) = match why {
-        RosterRefused::Full => ("users_too_many", format!("The merchant has {USERS_MAX} users, which is all it may have.")),
+        RosterRefused::Full => {
+            ("users_too_many", format!("The merchant has {USERS_MAX} users, which is all it may have."))
+        }
         RosterRefused::LastOwner => ("last_owner", "A merchant always has an owner who can sign in.".to_owned()),
     };
     Problem::Conflict { code, detail }

@@ -41,7 +41,7 @@ pub const TABLES: [Table; 7] = [
             Index { name: "due", hash: "ds", range: "da", include: &[] },
         ],
     },
-    Table { name: "merchants", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
+    Table { name: "merchants", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
     Table { name: "webhooks", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
     Table { name: "analytics", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
     Table { name: "idempotency", hash: "pk", range: None, ttl: Some("ttl"), indexes: &[] },

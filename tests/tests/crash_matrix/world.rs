@@ -18,7 +18,7 @@ use florin_domain::{
     webhook::WebhookEndpoint,
 };
 use florin_messaging::{Queue, dead_letters::Records};
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_processor::{Gate, Processor};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
@@ -460,6 +460,8 @@ impl Wiring<'_> {
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
             root_key: self.root.clone(),
+            sign_up: florin_api::SignUp::Open,
+            tokens: Tokens::new(&self.root, "https://florin.example".to_owned(), 1),
             guard: Guard::new(true),
             mode: Mode::Test,
             clock: self.clock.clone(),

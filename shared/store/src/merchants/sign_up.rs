@@ -21,8 +21,8 @@ pub struct Newcomer<'a> {
     pub merchant: &'a Merchant,
     /// Its first key, in its ring and as its record.
     pub keys: (&'a KeyRing, &'a ApiKeyRecord),
-    /// Its owner, with the keyed hash of the address and the hash of the password; a seeded merchant has none.
-    pub owner: Option<(&'a User, &'a str, &'a str)>,
+    /// Its owner, with the keyed hash of the address and the hash of the password.
+    pub owner: (&'a User, &'a str, &'a str),
 }
 
 /// What became of signing up.
@@ -41,18 +41,16 @@ impl Merchants {
     pub async fn sign_up(&self, newcomer: &Newcomer<'_>, told: Told) -> Result<SignedUp, StoreError> {
         let (ring, record) = newcomer.keys;
         let id = &newcomer.merchant.id;
-        let mut actions = vec![
+        let (owner, email_hash, password) = newcomer.owner;
+        let roster = Roster { users: vec![owner.clone()], version: 1 };
+        let actions = vec![
             self.put_new(merchant_item(newcomer.merchant))?,
+            self.put_new(login_item(email_hash, owner, Some(password)))?,
+            self.put_next(users::roster_item(id, &roster), roster.version)?,
             self.put_next(keys::ring_item(id, ring), ring.version)?,
             self.put_new(keys::record_item(record))?,
+            told.into_action(),
         ];
-        let login = actions.len();
-        if let Some((owner, hash, password)) = newcomer.owner {
-            let roster = Roster { users: vec![owner.clone()], version: 1 };
-            actions.push(self.put_new(login_item(hash, owner, Some(password)))?);
-            actions.push(self.put_next(users::roster_item(id, &roster), roster.version)?);
-        }
-        actions.push(told.into_action());
         match transact(&self.client, actions).await? {
             Transacted::Done => Ok(SignedUp::Done),
             Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
@@ -60,7 +58,7 @@ impl Merchants {
                 let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
                 match failed {
                     Some(0) => Ok(SignedUp::Before),
-                    Some(place) if place == login => Ok(SignedUp::EmailTaken),
+                    Some(1) => Ok(SignedUp::EmailTaken),
                     _ => Err(StoreError::Refused("a part of the new merchant was there already".to_owned())),
                 }
             }
