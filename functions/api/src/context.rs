@@ -34,7 +34,8 @@ pub(crate) async fn layer(State(api): State<Arc<Api>>, request: Request, next: N
     let duration_ms = clock.now().ms_since(started);
     tracing::info!(request_id, correlation_id, %method, route, status, duration_ms, "request");
     let headers = response.headers_mut();
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    // Nothing is kept by anybody, but for what says so itself.
+    headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     for (name, value) in [(REQUEST_ID, Some(request_id)), (CORRELATION_ID, correlation_id)] {
         if let Some(value) = value.and_then(|value| HeaderValue::from_str(&value).ok()) {

@@ -17,6 +17,7 @@ mod permission;
 pub mod problem;
 mod query;
 mod refunds;
+mod wellknown;
 
 use std::sync::Arc;
 
@@ -27,7 +28,7 @@ use axum::{
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
 };
@@ -58,6 +59,8 @@ pub struct Dependencies {
     pub publisher: Arc<dyn Publisher>,
     /// From which keyed hashes are derived.
     pub root_key: RootKey,
+    /// Makes and checks access tokens.
+    pub tokens: Tokens,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
@@ -88,6 +91,8 @@ routes! {
     get "/live" => health::live;
     get "/ready" => health::ready;
     get "/metrics" => health::metrics;
+    get "/.well-known/jwks.json" => wellknown::jwks;
+    get "/.well-known/openid-configuration" => wellknown::configuration;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use florin_api::{Dependencies, Queues, router};
 use florin_gateway::StripeGateway;
 use florin_messaging::{SnsPublisher, dead_letters::Records};
-use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry};
+use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
     payments::Payments,
@@ -37,6 +37,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         now,
     };
     let queues = Queues::new(move || aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_PREFIX")?, records);
+    let root_key = RootKey::from_env()?;
     let app = router(Dependencies {
         payments: Payments::new(dynamodb.clone(), &payments_table),
         breaker: SharedBreaker::new(dynamodb.clone(), payments_table),
@@ -46,7 +47,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),
         publisher: Arc::new(publisher),
-        root_key: RootKey::from_env()?,
+        tokens: Tokens::new(&root_key, config::public_url()?, config::access_token_generation()?),
+        root_key,
         guard: Guard::new(config::webhook_allow_loopback()?),
         mode: config::mode()?,
         clock: Clock::System,

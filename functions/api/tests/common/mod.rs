@@ -22,7 +22,7 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
@@ -43,6 +43,7 @@ use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
+pub const PUBLIC_URL: &str = "https://api.florin.example";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
 
 pub struct World {
@@ -112,12 +113,18 @@ impl World {
             queues: Queues::new(|| queues, sqs::PREFIX, records),
             gateway: world.gateway.clone(),
             publisher: world.publisher.clone(),
+            tokens: world.tokens(),
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
             mode: Mode::Test,
             clock: world.clock.clone(),
         });
         Self { app, ..world }
+    }
+
+    /// What makes and checks access tokens here.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(&self.root_key, PUBLIC_URL.to_owned(), 1)
     }
 
     pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {

@@ -90,7 +90,10 @@ fn environments_hold_names_addresses_and_parameters() {
 
     let gateway = stack.apis.iter().find(|api| api.name == "shop-gateway-simulator").unwrap();
     let gateway_url = format!("{PREFIX}{}", gateway.id);
+    let merchants = stack.apis.iter().find(|api| api.name == "shop-merchants").unwrap();
+    let public_url = format!("{PREFIX}{}", merchants.id);
     let expected = [
+        ("ACCESS_TOKEN_GENERATION", "1"),
         ("ANALYTICS_TABLE", "shop-AnalyticsTable"),
         ("AUDIT_TABLE", "shop-AuditTable"),
         ("EVENTS_TOPIC_ARN", "arn:aws:sns:eu-north-1:000000000000:shop-payment-events"),
@@ -100,6 +103,7 @@ fn environments_hold_names_addresses_and_parameters() {
         ("IDEMPOTENCY_TABLE", "shop-IdempotencyTable"),
         ("MERCHANTS_TABLE", "shop-MerchantsTable"),
         ("PAYMENTS_TABLE", "shop-PaymentsTable"),
+        ("PUBLIC_URL", &public_url),
         ("QUEUE_PREFIX", "shop"),
         ("ROOT_KEY", ROOT_KEY),
         ("WEBHOOK_ALLOW_LOOPBACK", "true"),
