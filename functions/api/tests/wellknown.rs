@@ -1,4 +1,11 @@
 //! What others read to check our tokens.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test stops at the first surprise"
+)]
 
 mod common;
 
