@@ -16,7 +16,7 @@ use florin_domain::{
 };
 use florin_platform::cache::Cache;
 
-use crate::{Api, problem::Problem};
+use crate::{Api, context::Slot, problem::Problem};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -49,6 +49,15 @@ pub(crate) enum Actor {
     Key(ApiKeyId),
 }
 
+impl Actor {
+    /// The id of whoever acts, which is no secret.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Key(id) => id.as_str(),
+        }
+    }
+}
+
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
@@ -74,7 +83,11 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let key = bearer(&parts.headers).filter(|key| api.dependencies.root_key.is_operator_key(key));
-        key.map(|_| Self).ok_or(Problem::OperatorKeyInvalid)
+        key.ok_or(Problem::OperatorKeyInvalid)?;
+        if let Some(slot) = parts.extensions.get::<Arc<Slot>>() {
+            slot.acts("operator");
+        }
+        Ok(Self)
     }
 }
 

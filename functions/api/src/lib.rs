@@ -8,8 +8,10 @@ mod announce;
 mod auth;
 mod body;
 mod context;
+mod headers;
 mod health;
 mod idempotency;
+mod limits;
 mod ops;
 mod path;
 mod payments;
@@ -33,7 +35,8 @@ use florin_store::{
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter,
+    ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -44,6 +47,8 @@ pub struct Dependencies {
     pub payments: Payments,
     /// The merchants table.
     pub merchants: Merchants,
+    /// How many requests each caller may make.
+    pub limiter: Limiter,
     /// The counters.
     pub analytics: Analytics,
     /// The circuit breaker around the gateway, as the processor sees it.
