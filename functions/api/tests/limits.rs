@@ -1,5 +1,11 @@
 //! The rate limit of a caller, and the headers of answers.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    missing_docs,
+    reason = "a test stops at the first surprise"
+)]
 
 mod common;
 

@@ -1,5 +1,5 @@
 //! Buckets on an embedded DynamoDB.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test stops at the first surprise")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a test stops at the first surprise")]
 
 use florin_domain::{
     rate::{Account, Arrival, Bucket, Rate, Settlement},
