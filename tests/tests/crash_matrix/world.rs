@@ -15,7 +15,7 @@ use florin_domain::{
     ids::{ApiKeyId, PaymentId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
     payment::{Payment, Status},
-    rate::Rate,
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
@@ -455,7 +455,10 @@ impl Wiring<'_> {
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
-            limiter: Limiter::new(Limits::new(client.clone(), "merchants"), Rate::new(500, 1_000).unwrap()),
+            limiter: Limiter::new(
+                Limits::new(client.clone(), "merchants"),
+                Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(),
+            ),
             analytics: Analytics::reader(client.clone(), "analytics"),
             breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
