@@ -18,7 +18,7 @@ use florin_platform::{
     tokens::{Grant, Subject},
 };
 
-use crate::{Api, problem::Problem, sessions};
+use crate::{Api, context::Slot, problem::Problem, sessions};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -66,11 +66,11 @@ pub(crate) enum Actor {
 }
 
 impl Actor {
-    /// As logs and the audit name it: by its id.
-    pub(crate) fn name(&self) -> String {
+    /// The id of whoever acts, which is no secret: logs and the audit name it.
+    pub(crate) fn id(&self) -> &str {
         match self {
-            Self::Key(id) => id.to_string(),
-            Self::User { id, .. } => id.to_string(),
+            Self::Key(id) => id.as_str(),
+            Self::User { id, .. } => id.as_str(),
         }
     }
 }
@@ -114,7 +114,11 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let key = bearer(&parts.headers).filter(|key| api.dependencies.root_key.is_operator_key(key));
-        key.map(|_| Self).ok_or(Problem::OperatorKeyInvalid)
+        key.ok_or(Problem::OperatorKeyInvalid)?;
+        if let Some(slot) = parts.extensions.get::<Arc<Slot>>() {
+            slot.acts("operator");
+        }
+        Ok(Self)
     }
 }
 

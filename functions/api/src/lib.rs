@@ -10,8 +10,10 @@ mod audit_log;
 mod auth;
 mod body;
 mod context;
+mod headers;
 mod health;
 mod idempotency;
+mod limits;
 mod login;
 mod merchants;
 mod ops;
@@ -41,8 +43,8 @@ use florin_store::{
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, merchants::SignUp,
-    ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter,
+    merchants::SignUp, ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -53,6 +55,8 @@ pub struct Dependencies {
     pub payments: Payments,
     /// The merchants table.
     pub merchants: Merchants,
+    /// How many requests each caller may make.
+    pub limiter: Limiter,
     /// The counters.
     pub analytics: Analytics,
     /// The circuit breaker around the gateway, as the processor sees it.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use florin_api::{Dependencies, Queues, SignUp, router};
+use florin_api::{Dependencies, Limiter, Queues, SignUp, router};
 use florin_gateway::StripeGateway;
 use florin_messaging::{SnsPublisher, dead_letters::Records};
 use florin_platform::{
@@ -16,8 +16,8 @@ use florin_platform::{
     tokens::Tokens,
 };
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
-    payments::Payments,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, limits::Limits,
+    merchants::Merchants, payments::Payments,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -25,7 +25,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::init();
     let aws = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let merchants = Merchants::new(dynamodb.clone(), config::required("MERCHANTS_TABLE")?);
+    let merchants_table = config::required("MERCHANTS_TABLE")?;
+    let merchants = Merchants::new(dynamodb.clone(), &merchants_table);
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
     let gateway = StripeGateway::new(
         http::client()?,
@@ -53,6 +54,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         audit,
         queues,
         merchants,
+        limiter: Limiter::new(Limits::new(dynamodb.clone(), merchants_table), config::request_rate()?),
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),
         publisher: Arc::new(publisher),

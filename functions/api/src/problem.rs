@@ -3,7 +3,7 @@
 //! One bad request always yields one code. The order in which a request is judged:
 //!
 //! 1. route (404), method (405)
-//! 2. API key or operator key (401), permission (403)
+//! 2. API key or operator key (401), rate (429), permission (403)
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
@@ -48,6 +48,11 @@ pub enum Problem {
     TokenExpired,
     /// No key of an operator.
     OperatorKeyInvalid,
+    /// The caller makes more requests than it may.
+    TooManyRequests {
+        /// When there is room for the next one, in seconds.
+        retry_after_seconds: i64,
+    },
     /// The caller lacks this permission.
     Forbidden(Permission),
     /// Not `application/json`.
@@ -215,6 +220,12 @@ impl Problem {
                 "operator_key_invalid",
                 "Send the operator key as 'Authorization: Bearer op_…'.",
             ),
+            Self::TooManyRequests { retry_after_seconds } => described(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "rate_limited",
+                &format!("These are more requests than allowed. Come back after {retry_after_seconds} s."),
+            ),
             Self::Forbidden(permission) => described(
                 StatusCode::FORBIDDEN,
                 "Forbidden",
@@ -356,8 +367,15 @@ fn with_fields(status: StatusCode, title: &'static str, errors: Vec<FieldError>)
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let retry_after = match self {
+            Self::TooManyRequests { retry_after_seconds } => Some(HeaderValue::from(retry_after_seconds)),
+            _ => None,
+        };
         let described = self.describe();
         let mut response = described.status.into_response();
+        if let Some(retry_after) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+        }
         response.extensions_mut().insert(described);
         response
     }

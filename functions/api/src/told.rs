@@ -16,7 +16,7 @@ pub(crate) fn told(
     action: &str,
     details: &[(&str, &str)],
 ) -> Result<Told, Problem> {
-    let entry = entry(actor.name(), action, details, api.dependencies.clock.now());
+    let entry = entry(actor.id().to_owned(), action, details, api.dependencies.clock.now());
     Ok(api.dependencies.audit.told(merchant_id.as_str(), &entry)?)
 }
 

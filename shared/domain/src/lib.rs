@@ -16,6 +16,7 @@ pub mod money;
 pub mod mutation;
 pub mod payment;
 pub mod permission;
+pub mod rate;
 pub mod refund;
 pub mod saga;
 pub mod time;

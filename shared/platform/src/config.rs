@@ -1,6 +1,6 @@
 //! Configuration comes from the environment, is read once during init, and a wrong value stops the function there.
 
-use florin_domain::card::Mode;
+use florin_domain::{card::Mode, rate::Rate};
 use url::Url;
 
 /// A setting that is missing or wrong.
@@ -67,6 +67,20 @@ pub fn access_token_generation() -> Result<u32, ConfigError> {
     const NAME: &str = "ACCESS_TOKEN_GENERATION";
     let read = required(NAME)?.parse().ok().filter(|generation| *generation > 0);
     read.ok_or(ConfigError::Invalid { name: NAME, rule: "a whole number from 1" })
+}
+
+/// `REQUESTS_PER_SECOND_PER_KEY` and `REQUEST_BURST_PER_KEY`: how many requests each API key or user may make.
+pub fn request_rate() -> Result<Rate, ConfigError> {
+    const NAMES: [&str; 2] = ["REQUESTS_PER_SECOND_PER_KEY", "REQUEST_BURST_PER_KEY"];
+    let [per_second, burst] = NAMES.map(|name| {
+        let rule = "a whole number";
+        required(name)?.parse::<u32>().map_err(|_| ConfigError::Invalid { name, rule })
+    });
+    let (per_second, burst) = (per_second?, burst?);
+    Rate::new(per_second, burst).ok_or(ConfigError::Invalid {
+        name: "REQUESTS_PER_SECOND_PER_KEY",
+        rule: "1 to 100000 a second, with bursts of 1 to 1000000",
+    })
 }
 
 #[cfg(test)]

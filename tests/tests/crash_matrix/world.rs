@@ -9,11 +9,13 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use florin_analytics::Counter;
+use florin_api::Limiter;
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
     payment::{Payment, Status},
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
@@ -21,8 +23,8 @@ use florin_messaging::{Queue, dead_letters::Records};
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_processor::{Gate, Processor};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
-    payments::Payments, webhooks::Webhooks,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, limits::Limits,
+    merchants::Merchants, payments::Payments, webhooks::Webhooks,
 };
 use florin_sweeper::Sweeper;
 use florin_testing::{
@@ -453,6 +455,10 @@ impl Wiring<'_> {
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
+            limiter: Limiter::new(
+                Limits::new(client.clone(), "merchants"),
+                Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(),
+            ),
             analytics: Analytics::reader(client.clone(), "analytics"),
             breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),

@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use florin_api::{Dependencies, Queues, SignUp, router};
+use florin_api::{Dependencies, Limiter, Queues, SignUp, router};
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId},
@@ -18,6 +18,7 @@ use florin_domain::{
     merchant::ApiKeyRecord,
     payment::Payment,
     permission::Permissions,
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     saga,
     time::Timestamp,
 };
@@ -28,6 +29,7 @@ use florin_store::{
     audit::{Audit, AuditEntry, OPERATIONS},
     breaker::SharedBreaker,
     failures::Failures,
+    limits::Limits,
     merchants::Merchants,
     payments::{DUE_SHARDS, Payments},
 };
@@ -81,6 +83,11 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        // Clocks of tests stand still: no other test is to meet the limit.
+        Self::with_rate(Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+    }
+
+    pub async fn with_rate(rate: Rate) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
@@ -107,6 +114,7 @@ impl World {
         let app = router(Dependencies {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
+            limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
             audit: records.audit.clone(),
