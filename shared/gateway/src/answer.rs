@@ -74,6 +74,28 @@ struct Reference {
 
 type Metadata = std::collections::BTreeMap<String, String>;
 
+/// The members of a payment method that matter here.
+#[derive(Deserialize)]
+pub(crate) struct PaymentMethod {
+    pub(crate) id: String,
+    #[serde(default)]
+    pub(crate) customer: Option<String>,
+    #[serde(default)]
+    card: Option<Card>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    fingerprint: Option<String>,
+}
+
+impl PaymentMethod {
+    /// The gateway's name for the card's number.
+    pub(crate) fn fingerprint(self) -> Option<String> {
+        self.card?.fingerprint
+    }
+}
+
 /// The members of a payment intent that matter here.
 #[derive(Deserialize)]
 pub(crate) struct Intent {
@@ -125,6 +147,12 @@ impl Answer {
         }
         serde_json::from_slice(&self.body)
             .map_err(|_| GatewayError::Unknown { message: self.describe("its answer cannot be read") })
+    }
+
+    /// Whether it says that there is no such thing.
+    pub(crate) fn is_absent(&self) -> bool {
+        let error = serde_json::from_slice::<ErrorBody>(&self.body).ok();
+        self.status == 404 && error.is_some()
     }
 
     /// What an answer outside 2xx means.

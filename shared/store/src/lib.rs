@@ -11,6 +11,7 @@ mod error;
 pub mod failures;
 pub mod gateway;
 pub mod merchants;
+pub mod payment_methods;
 pub mod payments;
 pub mod schema;
 mod transaction;
