@@ -81,7 +81,7 @@ fn card(number: &str) -> Card {
 }
 
 fn request<'a>(payment_id: &'a str, token: &'a str, key: &'a str) -> ChargeRequest<'a> {
-    ChargeRequest { payment_id, token, amount: 10_000, currency: "NGN", description: None, key }
+    ChargeRequest { payment_id, token, customer: None, amount: 10_000, currency: "NGN", description: None, key }
 }
 
 async fn charge(gateway: &StripeGateway, number: &str, payment_id: &str) -> Result<Charge, GatewayError> {

@@ -422,6 +422,7 @@ async fn a_cancel_during_the_charge_gives_the_money_back() {
         let request = florin_gateway::ChargeRequest {
             payment_id: payment.id.as_str(),
             token: &payment.source.token,
+            customer: None,
             amount: 10_000,
             currency: "NGN",
             description: payment.description.as_deref(),

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Charge, GatewayError};
+use crate::{CardToken, Charge, GatewayError};
 
 /// How much of a message of the gateway goes into our log, in characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
@@ -77,7 +77,7 @@ type Metadata = std::collections::BTreeMap<String, String>;
 /// The members of a payment method that matter here.
 #[derive(Deserialize)]
 pub(crate) struct PaymentMethod {
-    pub(crate) id: String,
+    id: String,
     #[serde(default)]
     pub(crate) customer: Option<String>,
     #[serde(default)]
@@ -90,9 +90,9 @@ struct Card {
 }
 
 impl PaymentMethod {
-    /// The gateway's name for the card's number.
-    pub(crate) fn fingerprint(self) -> Option<String> {
-        self.card?.fingerprint
+    /// The gateway's names for the card.
+    pub(crate) fn into_token(self) -> CardToken {
+        CardToken { token: self.id, fingerprint: self.card.and_then(|card| card.fingerprint) }
     }
 }
 
@@ -149,10 +149,15 @@ impl Answer {
             .map_err(|_| GatewayError::Unknown { message: self.describe("its answer cannot be read") })
     }
 
-    /// Whether it says that there is no such thing.
+    /// Whether the gateway says that there is no such thing.
     pub(crate) fn is_absent(&self) -> bool {
-        let error = serde_json::from_slice::<ErrorBody>(&self.body).ok();
-        self.status == 404 && error.is_some()
+        self.status == 404 && self.is_invalid_request()
+    }
+
+    /// Whether the gateway refused the request for what it asks, before it did anything.
+    pub(crate) fn is_invalid_request(&self) -> bool {
+        let error = serde_json::from_slice::<ErrorBody>(&self.body).map(|body| body.error).unwrap_or_default();
+        matches!(self.status, 400 | 404) && error.r#type.as_deref() == Some("invalid_request_error")
     }
 
     /// What an answer outside 2xx means.

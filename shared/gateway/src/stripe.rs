@@ -157,7 +157,7 @@ impl Gateway for StripeGateway {
         ];
         let answer = self.post("/v1/payment_methods", key, &form).await?;
         let created: PaymentMethod = answer.read()?;
-        Ok(CardToken { token: created.id.clone(), fingerprint: created.fingerprint() })
+        Ok(created.into_token())
     }
 
     async fn attach(&self, token: &str, reference: &str, key: &str) -> Result<String, GatewayError> {
@@ -168,15 +168,12 @@ impl Gateway for StripeGateway {
 
     async fn detach(&self, token: &str, key: &str) -> Result<(), GatewayError> {
         let path = format!("{}/detach", Self::method_path(token)?);
-        match self.post(&path, key, &[]).await?.read::<PaymentMethod>() {
-            Ok(_) => Ok(()),
-            // Stripe has no code for one that is detached already.
-            Err(rejected @ GatewayError::Rejected { .. }) => match self.customer_of(token).await? {
-                None => Ok(()),
-                Some(_) => Err(rejected),
-            },
-            Err(error) => Err(error),
+        let answer = self.post(&path, key, &[]).await?;
+        // Stripe has no code for one that is detached already.
+        if answer.is_invalid_request() && self.customer_of(token).await?.is_none() {
+            return Ok(());
         }
+        answer.read::<PaymentMethod>().map(|_| ())
     }
 
     async fn charge(&self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
@@ -197,14 +194,14 @@ impl Gateway for StripeGateway {
             form.extend([("customer", customer), ("off_session", "true")]);
         }
         let answer = self.post("/v1/payment_intents", charge.key, &form).await?;
-        match (answer.read::<Intent>().and_then(Intent::outcome), charge.customer) {
-            // Stripe has no code for a card that was detached; its text may change.
-            (Err(rejected @ GatewayError::Rejected { .. }), Some(customer)) => {
-                let is_attached = self.customer_of(charge.token).await?.as_deref() == Some(customer);
-                Err(if is_attached { rejected } else { deleted() })
-            }
-            (outcome, _) => outcome,
+        // Stripe has no code for a card that was detached, and its text may change: so it is asked.
+        if answer.is_invalid_request()
+            && let Some(customer) = charge.customer
+            && self.customer_of(charge.token).await?.as_deref() != Some(customer)
+        {
+            return Err(deleted());
         }
+        answer.read::<Intent>()?.outcome()
     }
 
     async fn find_charge(&self, payment_id: &str, created_after: i64) -> Result<Option<Charge>, GatewayError> {
