@@ -7,11 +7,13 @@ mod analytics;
 mod announce;
 mod auth;
 mod body;
+mod card;
 mod context;
 mod health;
 mod idempotency;
 mod ops;
 mod path;
+mod payment_methods;
 mod payments;
 mod permission;
 pub mod problem;
@@ -22,14 +24,15 @@ use std::sync::Arc;
 
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
 use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payment_methods::PaymentMethods,
+    payments::Payments,
 };
 
 pub use crate::{
@@ -44,6 +47,8 @@ pub struct Dependencies {
     pub payments: Payments,
     /// The merchants table.
     pub merchants: Merchants,
+    /// Payment methods.
+    pub payment_methods: PaymentMethods,
     /// The counters.
     pub analytics: Analytics,
     /// The circuit breaker around the gateway, as the processor sees it.
@@ -99,6 +104,10 @@ routes! {
     post "/v1/payments/{id}/refunds" => refunds::create::create;
     get "/v1/refunds" => refunds::list::list;
     get "/v1/refunds/{id}" => refunds::get::get;
+    get "/v1/payment_methods" => payment_methods::list::list;
+    post "/v1/payment_methods" => payment_methods::create::create;
+    get "/v1/payment_methods/{id}" => payment_methods::get::get;
+    delete "/v1/payment_methods/{id}" => payment_methods::delete::delete;
     get "/v1/analytics/payments" => analytics::payments;
     get "/v1/ops/stuck" => ops::stuck::list;
     get "/v1/ops/queues" => ops::queues::list;

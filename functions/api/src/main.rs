@@ -8,7 +8,7 @@ use florin_messaging::{SnsPublisher, dead_letters::Records};
 use florin_platform::{aws, clock::Clock, config, guard::Guard, http, secrets::RootKey, telemetry};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
-    payments::Payments,
+    payment_methods::PaymentMethods, payments::Payments,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -16,13 +16,12 @@ async fn main() -> Result<(), lambda_http::Error> {
     telemetry::init();
     let aws = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-    let merchants = Merchants::new(dynamodb.clone(), config::required("MERCHANTS_TABLE")?);
+    let merchants_table = config::required("MERCHANTS_TABLE")?;
+    let merchants = Merchants::new(dynamodb.clone(), &merchants_table);
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
-    let gateway = StripeGateway::new(
-        http::client()?,
-        &config::required("GATEWAY_BASE_URL")?,
-        config::required("GATEWAY_API_KEY")?.into(),
-    );
+    let mode = config::mode()?;
+    let access = config::gateway(mode)?;
+    let gateway = StripeGateway::new(http::client()?, &access.base_url, access.api_key);
     // Connections are opened now, while CPU is not rationed.
     let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
     if let Err(error) = pinged {
@@ -43,12 +42,13 @@ async fn main() -> Result<(), lambda_http::Error> {
         audit,
         queues,
         merchants,
+        payment_methods: PaymentMethods::new(dynamodb.clone(), merchants_table),
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),
         publisher: Arc::new(publisher),
         root_key: RootKey::from_env()?,
         guard: Guard::new(config::webhook_allow_loopback()?),
-        mode: config::mode()?,
+        mode,
         clock: Clock::System,
     });
     lambda_http::run(app).await

@@ -27,7 +27,7 @@ macro_rules! needed {
     };
 }
 
-needed!(PaymentsRead PaymentsWrite RefundsWrite AnalyticsRead);
+needed!(PaymentsRead PaymentsWrite RefundsWrite PaymentMethodsRead PaymentMethodsWrite AnalyticsRead);
 
 /// The caller, who may do this.
 pub(crate) struct May<P>(pub(crate) Caller, PhantomData<P>);

@@ -69,8 +69,7 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
     simulator
         .once(&post, async || {
             let now_ms = simulator.now_ms();
-            let customer =
-                Customer { id: id::at(PREFIX, now_ms), created: now_ms / 1_000, metadata: metadata.clone() };
+            let customer = Customer { id: id::at(PREFIX, now_ms), created: now_ms / 1_000, metadata: metadata.clone() };
             let body = serde_json::to_string(&customer).map_err(|_| Failure::broken())?;
             let mut records = vec![Record { kind: Kind::Customer, id: customer.id.clone(), version: 1, body }];
             if let Some(method) = params.text("payment_method") {

@@ -227,7 +227,11 @@ impl Simulator {
             holder_name: name.unwrap_or("-").to_owned(),
         };
         if !(0..=99).contains(&year) && !(2000..=2099).contains(&year) {
-            return Err(Failure::card("invalid_expiry_year", "card[exp_year]", "Your card's expiration year is invalid."));
+            return Err(Failure::card(
+                "invalid_expiry_year",
+                "card[exp_year]",
+                "Your card's expiration year is invalid.",
+            ));
         }
         let now = Timestamp::from_ms(now_ms);
         let card = Card::check(&input, "", Mode::Test, now).map_err(|errors| refusal(&errors))?;

@@ -9,9 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::answer::{Answer, Intent, Listed, Page, PaymentMethod, Refund};
-use crate::{
-    CODE_PAYMENT_METHOD_DELETED, CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest,
-};
+use crate::{CODE_PAYMENT_METHOD_DELETED, CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
 
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const GATEWAY_REQUEST_TIMEOUT_MS: u64 = 4_000;

@@ -325,7 +325,9 @@ fn start_key(merchant: &MerchantId, listing: &MethodListing, place: &Place<Payme
 }
 
 /// The answer to an update; `None` if what was to be updated is not there.
-fn unless_absent<T, R: std::fmt::Debug>(result: Result<T, SdkError<UpdateItemError, R>>) -> Result<Option<T>, StoreError> {
+fn unless_absent<T, R: std::fmt::Debug>(
+    result: Result<T, SdkError<UpdateItemError, R>>,
+) -> Result<Option<T>, StoreError> {
     match result {
         Ok(output) => Ok(Some(output)),
         Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),

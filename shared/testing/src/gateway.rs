@@ -84,7 +84,8 @@ impl FakeGateway {
     /// The tokens that are attached to a customer.
     pub fn attached(&self) -> Vec<String> {
         let state = self.state();
-        let mut tokens: Vec<_> = state.customers.iter().filter(|(_, to)| to.is_some()).map(|(t, _)| t.clone()).collect();
+        let mut tokens: Vec<_> =
+            state.customers.iter().filter(|(_, to)| to.is_some()).map(|(t, _)| t.clone()).collect();
         tokens.sort();
         tokens
     }
@@ -185,7 +186,9 @@ impl State {
             (None, None) => None,
             (Some(customer), Some(Some(attached))) if customer == attached => None,
             (Some(_), _) => Some(declined(CODE_PAYMENT_METHOD_DELETED, "pi_none")),
-            (None, Some(_)) => Some(GatewayError::Rejected { message: "the card is stored: name its customer".to_owned() }),
+            (None, Some(_)) => {
+                Some(GatewayError::Rejected { message: "the card is stored: name its customer".to_owned() })
+            }
         }
     }
 

@@ -29,6 +29,7 @@ use florin_store::{
     breaker::SharedBreaker,
     failures::Failures,
     merchants::Merchants,
+    payment_methods::PaymentMethods,
     payments::{DUE_SHARDS, Payments},
 };
 use florin_testing::{
@@ -106,6 +107,7 @@ impl World {
         let app = router(Dependencies {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
+            payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
             audit: records.audit.clone(),
