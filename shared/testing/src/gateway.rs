@@ -2,6 +2,7 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard},
 };
 
@@ -201,6 +202,13 @@ impl State {
     }
 }
 
+/// The same for the same number.
+fn fingerprint(card: &Card) -> String {
+    let mut hash = DefaultHasher::new();
+    card.number().expose().hash(&mut hash);
+    format!("print_{:x}", hash.finish())
+}
+
 /// The answer of the key: that of its first request.
 fn once(answered: &mut HashMap<String, Attempt>, key: String, next: Attempt) -> Result<String, GatewayError> {
     let first = answered.entry(key).or_insert_with(|| next.clone());
@@ -252,7 +260,7 @@ impl Gateway for FakeGateway {
         play(next, |decline| match decline {
             None => Ok(CardToken {
                 token: format!("pm_{}", key.replace('/', "_")),
-                fingerprint: Some(format!("print-of-{}", card.last4())),
+                fingerprint: Some(fingerprint(card)),
             }),
             Some(code) => Err(GatewayError::Declined {
                 code: code.to_owned(),

@@ -43,6 +43,7 @@ use tower::ServiceExt;
 use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+pub const LIVE_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
 
@@ -81,10 +82,15 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_in(Mode::Test).await
+    }
+
+    /// A deployment of this mode.
+    pub async fn start_in(mode: Mode) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
-        for (name, key) in [("shop", KEY), ("other", OTHER_KEY)] {
+        for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
         let world = Self {
@@ -116,7 +122,7 @@ impl World {
             publisher: world.publisher.clone(),
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
-            mode: Mode::Test,
+            mode,
             clock: world.clock.clone(),
         });
         Self { app, ..world }
@@ -179,6 +185,11 @@ impl World {
             .header("content-type", "application/json")
             .header("idempotency-key", key);
         self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    pub async fn delete(&self, path: &str, expected: u16) -> Answer {
+        let request = request("DELETE", path).header("x-api-key", KEY).body(Body::empty()).unwrap();
+        self.send(request, expected).await
     }
 
     /// A command: a POST without a body.
