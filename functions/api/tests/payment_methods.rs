@@ -171,7 +171,7 @@ async fn whatever_the_gateway_does_the_same_request_ends_with_one_card() {
     }
     world.gateway.script_storing([Script::Decline("card_declined")]);
     assert_eq!(store(&world, "k", &body(), 402).await.errors(), [("/card", "card_refused")]);
-    // Attached, but nobody heard; then neither heard nor dropped.
+    // Attached, but nobody heard.
     world.gateway.script_storing([Script::TakenThenLost]);
     assert_eq!(store(&world, "k", &body(), 503).await.code(), "gateway_unavailable");
     assert!(world.gateway.attached().is_empty(), "a card that nothing names is dropped");

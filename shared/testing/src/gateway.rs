@@ -258,10 +258,9 @@ impl Gateway for FakeGateway {
             state.script.pop_front()
         };
         play(next, |decline| match decline {
-            None => Ok(CardToken {
-                token: format!("pm_{}", key.replace('/', "_")),
-                fingerprint: Some(fingerprint(card)),
-            }),
+            None => {
+                Ok(CardToken { token: format!("pm_{}", key.replace('/', "_")), fingerprint: Some(fingerprint(card)) })
+            }
             Some(code) => Err(GatewayError::Declined {
                 code: code.to_owned(),
                 message: format!("The card ending in {} was declined.", card.last4()),
