@@ -17,7 +17,7 @@ use florin_platform::{
 };
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, limits::Limits,
-    merchants::Merchants, payments::Payments,
+    merchants::Merchants, payment_methods::PaymentMethods, payments::Payments,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,11 +28,9 @@ async fn main() -> Result<(), lambda_http::Error> {
     let merchants_table = config::required("MERCHANTS_TABLE")?;
     let merchants = Merchants::new(dynamodb.clone(), &merchants_table);
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
-    let gateway = StripeGateway::new(
-        http::client()?,
-        &config::required("GATEWAY_BASE_URL")?,
-        config::required("GATEWAY_API_KEY")?.into(),
-    );
+    let mode = config::mode()?;
+    let access = config::gateway(mode)?;
+    let gateway = StripeGateway::new(http::client()?, &access.base_url, access.api_key);
     // Connections are opened now, while CPU is not rationed.
     let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
     if let Err(error) = pinged {
@@ -54,7 +52,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         audit,
         queues,
         merchants,
-        limiter: Limiter::new(Limits::new(dynamodb.clone(), merchants_table), config::request_rate()?),
+        limiter: Limiter::new(Limits::new(dynamodb.clone(), merchants_table.clone()), config::request_rate()?),
+        payment_methods: PaymentMethods::new(dynamodb.clone(), merchants_table),
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),
         publisher: Arc::new(publisher),
@@ -62,7 +61,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         tokens: Tokens::new(&root_key, config::public_url()?, config::access_token_generation()?),
         root_key,
         guard: Guard::new(config::webhook_allow_loopback()?),
-        mode: config::mode()?,
+        mode,
         clock: Clock::System,
     });
     lambda_http::run(app).await

@@ -31,6 +31,7 @@ use florin_store::{
     failures::Failures,
     limits::Limits,
     merchants::Merchants,
+    payment_methods::PaymentMethods,
     payments::{DUE_SHARDS, Payments},
 };
 use florin_testing::{
@@ -44,6 +45,7 @@ use tower::ServiceExt;
 use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+pub const LIVE_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
 pub const PUBLIC_URL: &str = "https://api.florin.example";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
@@ -83,15 +85,24 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_in(Mode::Test).await
+    }
+
+    /// A deployment of this mode.
+    pub async fn start_in(mode: Mode) -> Self {
         // Clocks of tests stand still: no other test is to meet the limit.
-        Self::with_rate(Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
+        Self::start_as(Mode::Test, rate).await
+    }
+
+    async fn start_as(mode: Mode, rate: Rate) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
-        for (name, key) in [("shop", KEY), ("other", OTHER_KEY)] {
+        for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
         let world = Self {
@@ -115,6 +126,7 @@ impl World {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
             limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
+            payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
             audit: records.audit.clone(),
@@ -125,7 +137,7 @@ impl World {
             tokens: world.tokens(),
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
-            mode: Mode::Test,
+            mode,
             clock: world.clock.clone(),
         });
         Self { app, ..world }
@@ -193,6 +205,11 @@ impl World {
             .header("content-type", "application/json")
             .header("idempotency-key", key);
         self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    pub async fn delete(&self, path: &str, expected: u16) -> Answer {
+        let request = request("DELETE", path).header("x-api-key", KEY).body(Body::empty()).unwrap();
+        self.send(request, expected).await
     }
 
     /// A command: a POST without a body.
