@@ -1,6 +1,7 @@
 //! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
 #![allow(dead_code, reason = "not every test file needs everything")]
 
+pub mod people;
 pub mod sqs;
 
 use std::sync::Arc;
@@ -116,31 +117,46 @@ impl World {
             sqs: Sqs::new(),
             dynamo,
         };
-        let queues = world.sqs.client().await;
+        let app = world.instance(mode, rate).await;
+        Self { app, ..world }
+    }
+
+    /// An instance of the API: it remembers nothing yet.
+    async fn instance(&self, mode: Mode, rate: Rate) -> Router {
+        let (queues, client) = (self.sqs.client().await, &self.dynamo.client);
         let records = Records {
-            failures: Failures::new(world.dynamo.client.clone(), "idempotency", "api", || build::START),
-            audit: Audit::new(world.dynamo.client.clone(), "audit"),
+            failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
+            audit: Audit::new(client.clone(), "audit"),
             now: || build::START,
         };
-        let app = router(Dependencies {
-            payments: world.payments.clone(),
-            merchants: world.merchants.clone(),
-            limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
-            payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
-            analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
-            breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
+        router(Dependencies {
+            payments: self.payments.clone(),
+            merchants: self.merchants.clone(),
+            limiter: Limiter::new(Limits::new(client.clone(), "merchants"), rate),
+            payment_methods: PaymentMethods::new(client.clone(), "merchants"),
+            analytics: Analytics::reader(client.clone(), "analytics"),
+            breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
             queues: Queues::new(|| queues, sqs::PREFIX, records),
-            gateway: world.gateway.clone(),
-            publisher: world.publisher.clone(),
+            gateway: self.gateway.clone(),
+            publisher: self.publisher.clone(),
             sign_up: SignUp::Open,
-            tokens: world.tokens(),
-            root_key: world.root_key.clone(),
+            tokens: self.tokens(),
+            root_key: self.root_key.clone(),
             guard: Guard::new(true),
             mode,
-            clock: world.clock.clone(),
-        });
-        Self { app, ..world }
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// What another instance of the same deployment answers, again and again the same one.
+    pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
+        let app = self.instance(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await;
+        async move |path: &str, bearer: &str| {
+            let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+            let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            answer.status().as_u16()
+        }
     }
 
     /// What makes and checks access tokens here.
