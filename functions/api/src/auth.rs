@@ -8,15 +8,17 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use florin_domain::{
-    card::Mode,
-    ids::{ApiKeyId, MerchantId},
-    merchant::ApiKeyRecord,
-    permission::Permissions,
+    ids::{ApiKeyId, MerchantId, UserId},
+    merchant::{ApiKeyRecord, KeyKind},
+    permission::{Permissions, Role},
     time::Timestamp,
 };
-use florin_platform::cache::Cache;
+use florin_platform::{
+    cache::Cache,
+    tokens::{Grant, Subject},
+};
 
-use crate::{Api, problem::Problem};
+use crate::{Api, context::Slot, problem::Problem, sessions};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -27,6 +29,13 @@ const API_KEY_CHARACTERS_MAX: usize = 128;
 
 /// Keys that this instance has looked up, by keyed hash.
 pub(crate) struct Keys(Cache<String, ApiKeyRecord>);
+
+impl Keys {
+    /// Has the key looked up again.
+    pub(crate) fn forget(&self, hash: &str) {
+        self.0.forget(&hash.to_owned());
+    }
+}
 
 impl Default for Keys {
     fn default() -> Self {
@@ -47,22 +56,53 @@ pub(crate) struct Caller {
 pub(crate) enum Actor {
     /// A program.
     Key(ApiKeyId),
+    /// A person who is signed in.
+    User {
+        /// Who.
+        id: UserId,
+        /// As what.
+        role: Role,
+    },
+}
+
+impl Actor {
+    /// The id of whoever acts, which is no secret: logs and the audit name it.
+    pub(crate) fn id(&self) -> &str {
+        match self {
+            Self::Key(id) => id.as_str(),
+            Self::User { id, .. } => id.as_str(),
+        }
+    }
 }
 
 impl FromRequestParts<Arc<Api>> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
-        let key = presented(&parts.headers)?;
-        let prefix = match api.dependencies.mode {
-            Mode::Test => "sk_test_",
-            Mode::Live => "sk_live_",
-        };
-        if !key.starts_with(prefix) || key.len() > API_KEY_CHARACTERS_MAX {
-            return Err(Problem::ApiKeyInvalid);
+        let presented = presented(&parts.headers)?;
+        let now = api.dependencies.clock.now();
+        // An access token has three parts with dots between them, and a key has no dot.
+        if presented.contains('.') { by_token(api, presented, now).await } else { by_key(api, presented, now).await }
+    }
+}
+
+async fn by_key(api: &Api, key: &str, now: Timestamp) -> Result<Caller, Problem> {
+    if !key.starts_with(api.dependencies.mode.key_prefix()) || key.len() > API_KEY_CHARACTERS_MAX {
+        return Err(Problem::ApiKeyInvalid);
+    }
+    let record = record(api, key, now).await?;
+    let actor = Actor::Key(record.id);
+    Ok(Caller { merchant_id: record.merchant_id, actor, permissions: record.scopes })
+}
+
+async fn by_token(api: &Api, token: &str, now: Timestamp) -> Result<Caller, Problem> {
+    let claims = api.dependencies.tokens.verify(token, now)?;
+    let Grant { subject, merchant_id } = claims.grant;
+    match subject {
+        Subject::User { user_id, session_id, .. } => {
+            sessions::caller(api, merchant_id, user_id, &session_id, now).await
         }
-        let record = record(api, key, api.dependencies.clock.now()).await?;
-        Ok(Self { merchant_id: record.merchant_id, actor: Actor::Key(record.id), permissions: record.scopes })
+        Subject::Client { .. } => Err(Problem::TokenInvalid),
     }
 }
 
@@ -74,7 +114,11 @@ impl FromRequestParts<Arc<Api>> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let key = bearer(&parts.headers).filter(|key| api.dependencies.root_key.is_operator_key(key));
-        key.map(|_| Self).ok_or(Problem::OperatorKeyInvalid)
+        key.ok_or(Problem::OperatorKeyInvalid)?;
+        if let Some(slot) = parts.extensions.get::<Arc<Slot>>() {
+            slot.acts("operator");
+        }
+        Ok(Self)
     }
 }
 
@@ -84,7 +128,13 @@ async fn record(api: &Api, key: &str, now: Timestamp) -> Result<ApiKeyRecord, Pr
         return Ok(record);
     }
     let record = api.dependencies.merchants.api_key(&hash).await?;
-    let record = record.filter(|record| !record.revoked).ok_or(Problem::ApiKeyInvalid)?;
+    let is_good = |record: &ApiKeyRecord| !record.revoked && record.kind == KeyKind::Secret;
+    let record = record.filter(is_good).ok_or(Problem::ApiKeyInvalid)?;
+    if record.is_use_worth_noting(now)
+        && let Err(error) = api.dependencies.merchants.note_use(&record.hash, now).await
+    {
+        tracing::warn!(%error, key_id = %record.id, "the time of its last use is not noted");
+    }
     api.keys.0.put(hash, record.clone(), now);
     Ok(record)
 }

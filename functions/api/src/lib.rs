@@ -5,12 +5,18 @@
 
 mod analytics;
 mod announce;
+mod api_keys;
+mod audit_log;
 mod auth;
 mod body;
 mod card;
 mod context;
+mod headers;
 mod health;
 mod idempotency;
+mod limits;
+mod login;
+mod merchants;
 mod ops;
 mod path;
 mod payment_methods;
@@ -19,24 +25,29 @@ mod permission;
 pub mod problem;
 mod query;
 mod refunds;
+mod sessions;
+mod told;
+mod users;
+mod wellknown;
 
 use std::sync::Arc;
 
 use axum::{
     Router, middleware,
-    routing::{delete, get, post},
+    routing::{delete, get, patch, post},
 };
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payment_methods::PaymentMethods,
     payments::Payments,
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter,
+    merchants::SignUp, ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -47,6 +58,8 @@ pub struct Dependencies {
     pub payments: Payments,
     /// The merchants table.
     pub merchants: Merchants,
+    /// How many requests each caller may make.
+    pub limiter: Limiter,
     /// Payment methods.
     pub payment_methods: PaymentMethods,
     /// The counters.
@@ -63,10 +76,14 @@ pub struct Dependencies {
     pub publisher: Arc<dyn Publisher>,
     /// From which keyed hashes are derived.
     pub root_key: RootKey,
+    /// Makes and checks access tokens.
+    pub tokens: Tokens,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
     pub mode: Mode,
+    /// Who may sign merchants up.
+    pub sign_up: SignUp,
     /// The time.
     pub clock: Clock,
 }
@@ -75,6 +92,7 @@ pub struct Dependencies {
 pub(crate) struct Api {
     pub(crate) dependencies: Dependencies,
     pub(crate) keys: auth::Keys,
+    pub(crate) sessions: sessions::Sessions,
 }
 
 macro_rules! routes {
@@ -93,6 +111,8 @@ routes! {
     get "/live" => health::live;
     get "/ready" => health::ready;
     get "/metrics" => health::metrics;
+    get "/.well-known/jwks.json" => wellknown::jwks;
+    get "/.well-known/openid-configuration" => wellknown::configuration;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;
@@ -109,6 +129,24 @@ routes! {
     get "/v1/payment_methods/{id}" => payment_methods::get::get;
     delete "/v1/payment_methods/{id}" => payment_methods::delete::delete;
     get "/v1/analytics/payments" => analytics::payments;
+    post "/v1/merchants" => merchants::sign_up;
+    get "/v1/merchants/me" => merchants::me;
+    patch "/v1/merchants/me" => merchants::change;
+    get "/v1/api_keys" => api_keys::list;
+    post "/v1/api_keys" => api_keys::create;
+    get "/v1/api_keys/{id}" => api_keys::get;
+    delete "/v1/api_keys/{id}" => api_keys::revoke;
+    post "/v1/auth/login" => login::login;
+    post "/v1/auth/refresh" => login::refresh;
+    post "/v1/auth/logout" => login::logout;
+    post "/v1/auth/accept_invitation" => login::accept_invitation;
+    get "/v1/users" => users::list;
+    post "/v1/users" => users::invite;
+    get "/v1/users/{id}" => users::get;
+    patch "/v1/users/{id}" => users::change;
+    delete "/v1/users/{id}" => users::remove;
+    post "/v1/users/{id}/invite" => users::invite_again;
+    get "/v1/audit_log" => audit_log::list;
     get "/v1/ops/stuck" => ops::stuck::list;
     get "/v1/ops/queues" => ops::queues::list;
     get "/v1/ops/dead_letters/{consumer}" => ops::dead_letters::list;
@@ -122,7 +160,7 @@ routes! {
 
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
-    let api = Arc::new(Api { dependencies, keys: auth::Keys::default() });
+    let api = Arc::new(Api { dependencies, keys: auth::Keys::default(), sessions: sessions::Sessions::default() });
     routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

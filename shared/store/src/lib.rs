@@ -10,6 +10,7 @@ pub mod breaker;
 mod error;
 pub mod failures;
 pub mod gateway;
+pub mod limits;
 pub mod merchants;
 pub mod payment_methods;
 pub mod payments;

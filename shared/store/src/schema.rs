@@ -48,7 +48,7 @@ pub const TABLES: [Table; 7] = [
         name: "merchants",
         hash: "pk",
         range: Some("sk"),
-        ttl: None,
+        ttl: Some("ttl"),
         indexes: &[
             Index { name: "payment_methods", hash: "pm", range: "ca", include: PAYMENT_METHOD },
             Index { name: "payment_methods_of_customer", hash: "pc", range: "ca", include: PAYMENT_METHOD },

@@ -211,10 +211,10 @@ async fn merchants_and_keys_read_back() {
         hash: "ab".repeat(32),
         id: ApiKeyId::derive(&["k"]),
         merchant_id: merchant.id,
-        prefix: "sk_test_".to_owned(),
-        last4: "p7dc".to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: true,
+        last_used_at: None,
     };
     assert_eq!(store.api_key(&record.hash).await.unwrap(), None);
     store.put_api_key(&record).await.unwrap();

@@ -9,22 +9,25 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use florin_analytics::Counter;
+use florin_api::Limiter;
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId, PaymentMethodId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
     payment::{Payment, Status},
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
 use florin_messaging::{Queue, dead_letters::Records};
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_processor::{Gate, Processor};
 use florin_store::{
     analytics::Analytics,
     audit::Audit,
     breaker::SharedBreaker,
     failures::Failures,
+    limits::Limits,
     merchants::Merchants,
     payment_methods::{Kept, PaymentMethods},
     payments::Payments,
@@ -517,6 +520,10 @@ impl Wiring<'_> {
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
+            limiter: Limiter::new(
+                Limits::new(client.clone(), "merchants"),
+                Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(),
+            ),
             payment_methods: PaymentMethods::new(client.clone(), "merchants"),
             analytics: Analytics::reader(client.clone(), "analytics"),
             breaker: SharedBreaker::new(client.clone(), "payments"),
@@ -525,6 +532,8 @@ impl Wiring<'_> {
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
             root_key: self.root.clone(),
+            sign_up: florin_api::SignUp::Open,
+            tokens: Tokens::new(&self.root, "https://florin.example".to_owned(), 1),
             guard: Guard::new(true),
             mode: Mode::Test,
             clock: self.clock.clone(),
@@ -574,10 +583,10 @@ fn api_key(root: &RootKey, merchant: &Merchant) -> ApiKeyRecord {
         hash: root.api_key_hash(KEY),
         id: ApiKeyId::derive(&[KEY]),
         merchant_id: merchant.id.clone(),
-        prefix: "sk_test_".to_owned(),
-        last4: KEY[KEY.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: florin_domain::permission::Permissions::of_keys(),
         revoked: false,
+        last_used_at: None,
     }
 }
 

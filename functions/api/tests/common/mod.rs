@@ -10,7 +10,7 @@ use axum::{
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use florin_api::{Dependencies, Queues, router};
+use florin_api::{Dependencies, Limiter, Queues, SignUp, router};
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId},
@@ -18,16 +18,18 @@ use florin_domain::{
     merchant::ApiKeyRecord,
     payment::Payment,
     permission::Permissions,
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     saga,
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
     breaker::SharedBreaker,
     failures::Failures,
+    limits::Limits,
     merchants::Merchants,
     payment_methods::PaymentMethods,
     payments::{DUE_SHARDS, Payments},
@@ -45,6 +47,7 @@ use self::sqs::Sqs;
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
 pub const LIVE_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
+pub const PUBLIC_URL: &str = "https://api.florin.example";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
 
 pub struct World {
@@ -87,6 +90,15 @@ impl World {
 
     /// A deployment of this mode.
     pub async fn start_in(mode: Mode) -> Self {
+        // Clocks of tests stand still: no other test is to meet the limit.
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+    }
+
+    pub async fn with_rate(rate: Rate) -> Self {
+        Self::start_as(Mode::Test, rate).await
+    }
+
+    async fn start_as(mode: Mode, rate: Rate) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
@@ -113,6 +125,7 @@ impl World {
         let app = router(Dependencies {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
+            limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
             payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
@@ -120,12 +133,19 @@ impl World {
             queues: Queues::new(|| queues, sqs::PREFIX, records),
             gateway: world.gateway.clone(),
             publisher: world.publisher.clone(),
+            sign_up: SignUp::Open,
+            tokens: world.tokens(),
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
             mode,
             clock: world.clock.clone(),
         });
         Self { app, ..world }
+    }
+
+    /// What makes and checks access tokens here.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(&self.root_key, PUBLIC_URL.to_owned(), 1)
     }
 
     pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {
@@ -275,10 +295,10 @@ pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
         hash: root_key.api_key_hash(key),
         id: ApiKeyId::derive(&[key]),
         merchant_id: build::merchant(merchant).id,
-        prefix: "sk_test_".to_owned(),
-        last4: key[key.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: false,
+        last_used_at: None,
     }
 }
 
