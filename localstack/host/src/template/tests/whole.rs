@@ -197,7 +197,7 @@ fn tables_are_create_table_requests() {
         found,
         [
             ("shop-PaymentsTable", None),
-            ("shop-MerchantsTable", None),
+            ("shop-MerchantsTable", Some("ttl")),
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
