@@ -197,7 +197,7 @@ fn tables_are_create_table_requests() {
         found,
         [
             ("shop-PaymentsTable", None),
-            ("shop-MerchantsTable", None),
+            ("shop-MerchantsTable", Some("ttl")),
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
@@ -386,7 +386,15 @@ fn an_alarm_topic_and_the_live_mode_take_their_branches() {
         ("AlarmTopicArn", "arn:aws:sns:eu-north-1:000000000000:alarms"),
     ]);
 
-    assert_eq!(function(&stack, "ApiFunction").environment["FLORIN_MODE"], "live");
+    for charging in ["ApiFunction", "ProcessorFunction"] {
+        let environment = &function(&stack, charging).environment;
+        assert_eq!(environment["FLORIN_MODE"], "live", "{charging}");
+        assert_eq!(environment["GATEWAY_BASE_URL"], "https://api.example.com", "{charging}");
+    }
+    // Nothing of the simulator is there.
+    assert!(!stack.functions.contains_key("GatewaySimulatorFunction"));
+    assert!(stack.tables.iter().all(|table| table.name != "shop-GatewayTable"));
+    assert!(stack.apis.iter().all(|api| api.name != "shop-gateway-simulator"));
 }
 
 #[test]
