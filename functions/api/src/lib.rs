@@ -16,6 +16,7 @@ mod idempotency;
 mod limits;
 mod login;
 mod merchants;
+mod oauth;
 mod ops;
 mod path;
 mod payments;
@@ -108,6 +109,7 @@ routes! {
     get "/metrics" => health::metrics;
     get "/.well-known/jwks.json" => wellknown::jwks;
     get "/.well-known/openid-configuration" => wellknown::configuration;
+    post "/oauth/token" => oauth::token;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;
