@@ -15,10 +15,10 @@ use florin_domain::{
 };
 use florin_platform::{
     cache::Cache,
-    tokens::{Grant, Subject},
+    tokens::{Grant, Subject, TokenError},
 };
 
-use crate::{Api, api_keys, context::Slot, problem::Problem, sessions};
+use crate::{Api, api_keys, context::Slot, external, problem::Problem, sessions};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -58,6 +58,8 @@ pub(crate) enum Actor {
     Key(ApiKeyId),
     /// A program that has exchanged its secret for a token.
     Client(ApiKeyId),
+    /// Somebody whom another issuer knows: `ext:` and the issuer's name for them.
+    External(String),
     /// A person who is signed in.
     User {
         /// Who.
@@ -73,6 +75,7 @@ impl Actor {
         match self {
             Self::Key(id) | Self::Client(id) => id.as_str(),
             Self::User { id, .. } => id.as_str(),
+            Self::External(subject) => subject,
         }
     }
 }
@@ -99,7 +102,10 @@ async fn by_key(api: &Api, key: &str, now: Timestamp) -> Result<Caller, Problem>
 }
 
 async fn by_token(api: &Api, token: &str, now: Timestamp) -> Result<Caller, Problem> {
-    let claims = api.dependencies.tokens.verify(token, now)?;
+    let claims = match (api.dependencies.tokens.verify(token, now), &api.dependencies.oidc) {
+        (Err(TokenError::Invalid), Some(oidc)) => return external::caller(api, oidc, token, now).await,
+        (claims, _) => claims?,
+    };
     let Grant { subject, merchant_id } = claims.grant;
     match subject {
         Subject::User { user_id, session_id, .. } => {

@@ -10,6 +10,7 @@ mod audit_log;
 mod auth;
 mod body;
 mod context;
+mod external;
 mod headers;
 mod health;
 mod idempotency;
@@ -38,7 +39,7 @@ use axum::{
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
+use florin_platform::{clock::Clock, guard::Guard, oidc::Oidc, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
 };
@@ -74,6 +75,8 @@ pub struct Dependencies {
     pub root_key: RootKey,
     /// Makes and checks access tokens.
     pub tokens: Tokens,
+    /// Checks the tokens of another issuer, if the deployment names one.
+    pub oidc: Option<Oidc>,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
@@ -89,6 +92,7 @@ pub(crate) struct Api {
     pub(crate) dependencies: Dependencies,
     pub(crate) keys: auth::Keys,
     pub(crate) sessions: sessions::Sessions,
+    pub(crate) known_merchants: external::KnownMerchants,
 }
 
 macro_rules! routes {
@@ -153,7 +157,12 @@ routes! {
 
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
-    let api = Arc::new(Api { dependencies, keys: auth::Keys::default(), sessions: sessions::Sessions::default() });
+    let api = Arc::new(Api {
+        dependencies,
+        keys: auth::Keys::default(),
+        sessions: sessions::Sessions::default(),
+        known_merchants: external::KnownMerchants::default(),
+    });
     routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -11,6 +11,7 @@ use florin_platform::{
     config::{self, ConfigError},
     guard::Guard,
     http,
+    oidc::{self, Oidc},
     secrets::RootKey,
     telemetry,
     tokens::Tokens,
@@ -28,8 +29,9 @@ async fn main() -> Result<(), lambda_http::Error> {
     let merchants_table = config::required("MERCHANTS_TABLE")?;
     let merchants = Merchants::new(dynamodb.clone(), &merchants_table);
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
+    let http = http::client()?;
     let gateway = StripeGateway::new(
-        http::client()?,
+        http.clone(),
         &config::required("GATEWAY_BASE_URL")?,
         config::required("GATEWAY_API_KEY")?.into(),
     );
@@ -48,6 +50,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     };
     let queues = Queues::new(move || aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_PREFIX")?, records);
     let root_key = RootKey::from_env()?;
+    let guard = Guard::new(config::webhook_allow_loopback()?);
+    let oidc = oidc::Settings::from_env()?.map(|settings| Oidc::new(settings, http, guard.clone()));
     let app = router(Dependencies {
         payments: Payments::new(dynamodb.clone(), &payments_table),
         breaker: SharedBreaker::new(dynamodb.clone(), payments_table),
@@ -61,7 +65,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         sign_up: sign_up()?,
         tokens: Tokens::new(&root_key, config::public_url()?, config::access_token_generation()?),
         root_key,
-        guard: Guard::new(config::webhook_allow_loopback()?),
+        oidc,
+        guard,
         mode: config::mode()?,
         clock: Clock::System,
     });

@@ -23,7 +23,14 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
+use florin_platform::{
+    clock::Clock,
+    guard::Guard,
+    http,
+    oidc::{self, Oidc},
+    secrets::RootKey,
+    tokens::Tokens,
+};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
@@ -88,6 +95,16 @@ impl World {
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
+        Self::with(rate, None).await
+    }
+
+    /// The API that accepts the tokens of this issuer, too.
+    pub async fn with_issuer(settings: oidc::Settings) -> Self {
+        let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
+        Self::with(Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+    }
+
+    async fn with(rate: Rate, oidc: Option<Oidc>) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
@@ -123,6 +140,7 @@ impl World {
             publisher: world.publisher.clone(),
             sign_up: SignUp::Open,
             tokens: world.tokens(),
+            oidc,
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
             mode: Mode::Test,
