@@ -170,6 +170,21 @@ impl World {
         Answer { headers: parts.headers, body }
     }
 
+    /// Status, headers and JSON, whatever they are.
+    pub async fn raw(&self, request: Request<Body>) -> (u16, Answer) {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        (parts.status.as_u16(), Answer { headers: parts.headers, body })
+    }
+
+    /// What is found with this as the bearer.
+    pub async fn get_as(&self, bearer: &str, path: &str, expected: u16) -> Answer {
+        let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+        self.send(request.body(Body::empty()).unwrap(), expected).await
+    }
+
     /// The status alone, whatever it is.
     pub async fn raw_status(&self, request: Request<Body>) -> u16 {
         self.app.clone().oneshot(request).await.unwrap().status().as_u16()
