@@ -96,6 +96,11 @@ impl Fields {
         format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"))
     }
 
+    /// Where the object stands.
+    pub(crate) fn pointer(&self) -> &str {
+        &self.pointer
+    }
+
     /// Notes that the field breaks a rule.
     pub(crate) fn wrong(&mut self, name: &str, code: &'static str, detail: impl Into<String>) {
         self.errors.push(FieldError::new(self.pointer_to(name), code, detail));
@@ -210,7 +215,7 @@ impl Fields {
         self.wrong(name, "card_number_in_text", CARD_NUMBER_IN_TEXT);
     }
 
-    /// The metadata of a payment or refund.
+    /// The metadata of whatever is created.
     pub(crate) fn metadata(&mut self) -> BTreeMap<String, String> {
         let entries = match self.take("metadata") {
             None => return BTreeMap::new(),

@@ -9,6 +9,7 @@ mod api_keys;
 mod audit_log;
 mod auth;
 mod body;
+mod card;
 mod context;
 mod external;
 mod headers;
@@ -20,6 +21,7 @@ mod merchants;
 mod oauth;
 mod ops;
 mod path;
+mod payment_methods;
 mod payments;
 mod permission;
 pub mod problem;
@@ -41,7 +43,8 @@ use florin_gateway::Gateway;
 use florin_messaging::Publisher;
 use florin_platform::{clock::Clock, guard::Guard, oidc::Oidc, secrets::RootKey, tokens::Tokens};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payment_methods::PaymentMethods,
+    payments::Payments,
 };
 
 pub use crate::{
@@ -59,6 +62,8 @@ pub struct Dependencies {
     pub merchants: Merchants,
     /// How many requests each caller may make.
     pub limiter: Limiter,
+    /// Payment methods.
+    pub payment_methods: PaymentMethods,
     /// The counters.
     pub analytics: Analytics,
     /// The circuit breaker around the gateway, as the processor sees it.
@@ -125,6 +130,10 @@ routes! {
     post "/v1/payments/{id}/refunds" => refunds::create::create;
     get "/v1/refunds" => refunds::list::list;
     get "/v1/refunds/{id}" => refunds::get::get;
+    get "/v1/payment_methods" => payment_methods::list::list;
+    post "/v1/payment_methods" => payment_methods::create::create;
+    get "/v1/payment_methods/{id}" => payment_methods::get::get;
+    delete "/v1/payment_methods/{id}" => payment_methods::delete::delete;
     get "/v1/analytics/payments" => analytics::payments;
     post "/v1/merchants" => merchants::sign_up;
     get "/v1/merchants/me" => merchants::me;

@@ -18,7 +18,7 @@ use florin_platform::{
 };
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, limits::Limits,
-    merchants::Merchants, payments::Payments,
+    merchants::Merchants, payment_methods::PaymentMethods, payments::Payments,
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -29,12 +29,10 @@ async fn main() -> Result<(), lambda_http::Error> {
     let merchants_table = config::required("MERCHANTS_TABLE")?;
     let merchants = Merchants::new(dynamodb.clone(), &merchants_table);
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
+    let mode = config::mode()?;
+    let access = config::gateway(mode)?;
     let http = http::client()?;
-    let gateway = StripeGateway::new(
-        http.clone(),
-        &config::required("GATEWAY_BASE_URL")?,
-        config::required("GATEWAY_API_KEY")?.into(),
-    );
+    let gateway = StripeGateway::new(http.clone(), &access.base_url, access.api_key);
     // Connections are opened now, while CPU is not rationed.
     let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
     if let Err(error) = pinged {
@@ -58,7 +56,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         audit,
         queues,
         merchants,
-        limiter: Limiter::new(Limits::new(dynamodb.clone(), merchants_table), config::request_rate()?),
+        limiter: Limiter::new(Limits::new(dynamodb.clone(), merchants_table.clone()), config::request_rate()?),
+        payment_methods: PaymentMethods::new(dynamodb.clone(), merchants_table),
         analytics: Analytics::reader(dynamodb, config::required("ANALYTICS_TABLE")?),
         gateway: Arc::new(gateway),
         publisher: Arc::new(publisher),
@@ -67,7 +66,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         root_key,
         oidc,
         guard,
-        mode: config::mode()?,
+        mode,
         clock: Clock::System,
     });
     lambda_http::run(app).await

@@ -28,8 +28,8 @@ macro_rules! needed {
 }
 
 needed!(
-    PaymentsRead PaymentsWrite RefundsWrite AnalyticsRead MerchantRead MerchantWrite KeysRead KeysWrite UsersRead
-    UsersWrite AuditRead
+    PaymentsRead PaymentsWrite RefundsWrite PaymentMethodsRead PaymentMethodsWrite AnalyticsRead MerchantRead
+    MerchantWrite KeysRead KeysWrite UsersRead UsersWrite AuditRead
 );
 
 /// The caller, who may do this.

@@ -75,6 +75,8 @@ pub enum Problem {
     IdempotencyKeyReused(&'static str),
     /// The gateway refused the card.
     CardRefused {
+        /// Where the card stands in the request.
+        pointer: &'static str,
         /// The gateway's reason.
         code: String,
         /// For a person.
@@ -105,6 +107,8 @@ pub enum Problem {
     PaymentNotFound,
     /// The merchant has no such refund.
     RefundNotFound,
+    /// The merchant has no such payment method.
+    PaymentMethodNotFound,
     /// No consumer has this name.
     ConsumerNotFound,
     /// The state of what the request is about does not allow it.
@@ -152,7 +156,7 @@ impl From<OidcError> for Problem {
 impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         match error {
-            GatewayError::Declined { code, message, .. } => Self::CardRefused { code, message },
+            GatewayError::Declined { code, message, .. } => Self::CardRefused { pointer: "/source", code, message },
             GatewayError::Unreachable { .. } | GatewayError::Unavailable { .. } | GatewayError::Unknown { .. } => {
                 Self::GatewayUnavailable
             }
@@ -276,8 +280,8 @@ impl Problem {
                 let errors = vec![FieldError::new(pointer, "idempotency_key_reused", detail)];
                 with_fields(StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable content", errors)
             }
-            Self::CardRefused { code, message } => Described {
-                errors: vec![FieldError::new("/source", "card_refused", message.clone())],
+            Self::CardRefused { pointer, code, message } => Described {
+                errors: vec![FieldError::new(pointer, "card_refused", message.clone())],
                 ..described(StatusCode::PAYMENT_REQUIRED, "Payment required", &code, &message)
             },
             Self::GatewayUnavailable => described(
@@ -331,6 +335,12 @@ impl Problem {
             Self::RefundNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "refund_not_found", "There is no such refund.")
             }
+            Self::PaymentMethodNotFound => described(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "payment_method_not_found",
+                "There is no such payment method.",
+            ),
             Self::ConsumerNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "consumer_not_found", "There is no such consumer.")
             }

@@ -76,6 +76,11 @@ impl Parameters {
         limit.unwrap_or(LIMIT_DEFAULT)
     }
 
+    /// Where the list goes on.
+    pub(crate) fn cursor<I: FromStr>(&mut self) -> Option<Place<I>> {
+        self.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor)
+    }
+
     pub(crate) fn currency(&mut self) -> Option<Currency> {
         self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
     }
@@ -98,7 +103,7 @@ pub(crate) fn listing<T: Listed>(
 ) -> Result<Listing<T>, Problem> {
     let mut parameters = Parameters::read(uri);
     let limit = parameters.limit();
-    let after = parameters.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor);
+    let after = parameters.cursor();
     let status = parameters.take("status", "status_invalid", status_rule, status);
     let currency = parameters.currency();
     let created_from = parameters.moment("created_from", "created_from_invalid").unwrap_or(Timestamp::MIN);
@@ -112,11 +117,16 @@ pub(crate) fn listing<T: Listed>(
 
 /// A page of a list, as clients see it.
 pub(crate) fn page<T: Listed, V: Serialize>(page: &Page<T>, view: impl Fn(&T) -> V) -> Json<Value> {
+    page_of(&page.items.iter().map(view).collect::<Vec<_>>(), page.next.as_ref())
+}
+
+/// A page of these views, and where the next one begins.
+pub(crate) fn page_of<V: Serialize, I: Display>(views: &[V], next: Option<&Place<I>>) -> Json<Value> {
     Json(json!({
         "object": "list",
-        "data": page.items.iter().map(view).collect::<Vec<_>>(),
-        "has_more": page.next.is_some(),
-        "next_cursor": page.next.as_ref().map(encode_cursor),
+        "data": views,
+        "has_more": next.is_some(),
+        "next_cursor": next.map(encode_cursor),
     }))
 }
 

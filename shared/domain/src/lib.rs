@@ -15,6 +15,7 @@ pub mod merchant;
 pub mod money;
 pub mod mutation;
 pub mod payment;
+pub mod payment_method;
 pub mod permission;
 pub mod rate;
 pub mod refund;

@@ -376,6 +376,7 @@ mod tests {
                 expiry: Expiry { year: 2030, month: 12 },
                 holder_name: "Ada Obi".into(),
                 token: "pm_1".into(),
+                stored: None,
             },
             description: None,
             metadata: BTreeMap::new(),

@@ -12,6 +12,7 @@ pub mod failures;
 pub mod gateway;
 pub mod limits;
 pub mod merchants;
+pub mod payment_methods;
 pub mod payments;
 pub mod schema;
 mod transaction;

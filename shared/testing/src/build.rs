@@ -40,6 +40,7 @@ pub fn payment(merchant: &MerchantId, key: &str) -> Payment {
             expiry: Expiry { year: 2030, month: 12 },
             holder_name: "Ada Obi".to_owned(),
             token: format!("pm_{key}"),
+            stored: None,
         },
         description: Some("Order 17".to_owned()),
         metadata: BTreeMap::from([("order_id".to_owned(), "17".to_owned())]),

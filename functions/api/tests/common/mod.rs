@@ -38,6 +38,7 @@ use florin_store::{
     failures::Failures,
     limits::Limits,
     merchants::Merchants,
+    payment_methods::PaymentMethods,
     payments::{DUE_SHARDS, Payments},
 };
 use florin_testing::{
@@ -51,6 +52,7 @@ use tower::ServiceExt;
 use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+pub const LIVE_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
 pub const PUBLIC_URL: &str = "https://api.florin.example";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
@@ -90,25 +92,30 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
+        Self::start_in(Mode::Test).await
+    }
+
+    /// A deployment of this mode.
+    pub async fn start_in(mode: Mode) -> Self {
         // Clocks of tests stand still: no other test is to meet the limit.
-        Self::with_rate(Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
-        Self::with(rate, None).await
+        Self::start_as(Mode::Test, rate, None).await
     }
 
     /// The API that accepts the tokens of this issuer, too.
     pub async fn with_issuer(settings: oidc::Settings) -> Self {
         let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
-        Self::with(Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+        Self::start_as(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
     }
 
-    async fn with(rate: Rate, oidc: Option<Oidc>) -> Self {
+    async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
-        for (name, key) in [("shop", KEY), ("other", OTHER_KEY)] {
+        for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
         let world = Self {
@@ -132,6 +139,7 @@ impl World {
             payments: world.payments.clone(),
             merchants: world.merchants.clone(),
             limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
+            payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
             analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
             breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
             audit: records.audit.clone(),
@@ -143,7 +151,7 @@ impl World {
             oidc,
             root_key: world.root_key.clone(),
             guard: Guard::new(true),
-            mode: Mode::Test,
+            mode,
             clock: world.clock.clone(),
         });
         Self { app, ..world }
@@ -226,6 +234,11 @@ impl World {
             .header("content-type", "application/json")
             .header("idempotency-key", key);
         self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    pub async fn delete(&self, path: &str, expected: u16) -> Answer {
+        let request = request("DELETE", path).header("x-api-key", KEY).body(Body::empty()).unwrap();
+        self.send(request, expected).await
     }
 
     /// A command: a POST without a body.

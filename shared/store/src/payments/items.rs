@@ -8,7 +8,7 @@ use florin_domain::{
     ids::MerchantId,
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::Money,
-    payment::{CardSource, Payment, Status},
+    payment::{CardSource, Payment, Status, StoredCard},
     refund::{Refund, RefundStatus},
     saga::CODE_UNANSWERED,
 };
@@ -88,13 +88,18 @@ pub(super) fn failure_items(failure: Option<&Failure>) -> (Option<AttributeValue
 }
 
 fn source_value(source: &CardSource) -> AttributeValue {
-    AttributeValue::M(Item::from([
+    let mut item = Item::from([
         ("b".to_owned(), text(source.brand.as_str())),
         ("l".to_owned(), text(&source.last4)),
         ("e".to_owned(), text(source.expiry.to_string())),
         ("h".to_owned(), text(&source.holder_name)),
         ("t".to_owned(), text(&source.token)),
-    ]))
+    ]);
+    if let Some(stored) = &source.stored {
+        item.insert("i".to_owned(), text(stored.id.as_str()));
+        item.insert("g".to_owned(), text(&stored.gateway_customer));
+    }
+    AttributeValue::M(item)
 }
 
 pub(super) fn journal_value(journal: &[JournalEntry]) -> AttributeValue {
@@ -154,6 +159,7 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
             expiry: Expiry::parse(source.text("e")?).ok_or_else(|| corrupt("s.e"))?,
             holder_name: source.text("h")?.to_owned(),
             token: source.text("t")?.to_owned(),
+            stored: stored_card(&source)?,
         },
         description: item.text_if_any("d").map(str::to_owned),
         metadata: metadata(&item),
@@ -169,6 +175,12 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,
         lease_until: item.moment_if_any("le")?,
     })
+}
+
+fn stored_card(source: &Reader<'_>) -> Result<Option<StoredCard>, StoreError> {
+    let Some(id) = source.text_if_any("i") else { return Ok(None) };
+    let id = id.parse().map_err(|_| StoreError::Corrupt { attribute: "s.i" })?;
+    Ok(Some(StoredCard { id, gateway_customer: source.text("g")?.to_owned() }))
 }
 
 pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {

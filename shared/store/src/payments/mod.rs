@@ -10,7 +10,7 @@
 //! | `am`, `c` | amount, currency |
 //! | `re`, `rr`, `rf` | amount refunded, amount reserved by refunds, their ids |
 //! | `ra`, `rn` | when a refund last gave money back, and how many have; the version does not count them |
-//! | `s` | source: `b` brand, `l` last four, `e` expiry, `h` holder, `t` gateway token |
+//! | `s` | source: `b` brand, `l` last four, `e` expiry, `h` holder, `t` gateway token; if stored, `i` payment method, `g` gateway customer |
 //! | `d`, `md`, `u` | description, metadata, webhook URL |
 //! | `fc`, `fm`, `gr` | failure code and message, gateway reference |
 //! | `x`, `xm` | code and message of why it is stuck |

@@ -1,0 +1,44 @@
+//! `GET /v1/payment_methods`: newest first, by cursor.
+
+use std::sync::Arc;
+
+use axum::{Json, extract::State, http::Uri};
+use florin_domain::payment_method::{CUSTOMER_CHARACTERS_MAX, PaymentMethod, is_customer};
+use florin_store::payment_methods::MethodListing;
+use serde_json::Value;
+
+use crate::{
+    Api,
+    body::is_plain_line,
+    permission::{May, PaymentMethodsRead},
+    problem::Problem,
+    query::{self, Parameters},
+};
+
+/// Longest fingerprint that is looked for, in characters; Stripe's have 16.
+const FINGERPRINT_CHARACTERS_MAX: usize = 64;
+
+pub(crate) async fn list(
+    State(api): State<Arc<Api>>,
+    caller: May<PaymentMethodsRead>,
+    uri: Uri,
+) -> Result<Json<Value>, Problem> {
+    let page = api.dependencies.payment_methods.list(&caller.merchant_id, &listing(&uri)?).await?;
+    let views: Vec<_> = page.items.iter().map(PaymentMethod::view).collect();
+    Ok(query::page_of(&views, page.next.as_ref()))
+}
+
+fn listing(uri: &Uri) -> Result<MethodListing, Problem> {
+    let mut parameters = Parameters::read(uri);
+    let limit = parameters.limit();
+    let after = parameters.cursor();
+    let rule = format!("A customer's reference of 1 to {CUSTOMER_CHARACTERS_MAX} characters A-Z a-z 0-9 _ . : -.");
+    let customer =
+        parameters.take("customer", "customer_invalid", &rule, |text| is_customer(text).then(|| text.to_owned()));
+    let rule = "A card's fingerprint, as payment methods show it.";
+    let fingerprint = parameters.take("fingerprint", "fingerprint_invalid", rule, |text| {
+        is_plain_line(text, FINGERPRINT_CHARACTERS_MAX).then(|| text.to_owned())
+    });
+    parameters.finish()?;
+    Ok(MethodListing { limit, after, customer, fingerprint })
+}
