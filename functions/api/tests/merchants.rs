@@ -34,7 +34,8 @@ async fn who_signs_up_can_be_paid_at_once() {
     let changed = world.call("PATCH", "/v1/merchants/me", &token, Some(&body), 200).await.body;
     assert_eq!(changed["name"], "Another name");
     let log = world.call("GET", "/v1/audit_log", &token, None, 200).await.body;
-    let actions: Vec<_> = log["data"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    let actions: Vec<_> =
+        log["data"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
     assert_eq!(actions.len(), 2);
     assert!(actions.contains(&"merchant.change") && actions.contains(&"merchant.sign_up"));
     assert_eq!(log["data"][0]["actor"], shop.owner_id);
@@ -176,7 +177,8 @@ async fn a_key_may_do_what_it_is_for_and_no_more_than_its_maker() {
     let body = json!({ "name": "mine" });
     let all = world.call("POST", "/v1/api_keys", &developer, Some(&body), 201).await.body;
     assert!(!all["scopes"].to_string().contains("refunds:write"));
-    for scopes in [json!([]), json!(["keys:write"]), json!(["payments:read", "payments:read"]), json!("payments:read")] {
+    for scopes in [json!([]), json!(["keys:write"]), json!(["payments:read", "payments:read"]), json!("payments:read")]
+    {
         let body = json!({ "name": "x", "scopes": scopes });
         let refused = world.call("POST", "/v1/api_keys", &owner, Some(&body), 422).await;
         assert_eq!(refused.errors(), [("/scopes", "scopes_invalid")]);

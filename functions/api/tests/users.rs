@@ -97,7 +97,8 @@ async fn tokens_that_are_not_ours_are_refused() {
     let shop = world.sign_up("shop").await;
     let session = world.login(&shop.email).await;
     let token = session["access_token"].as_str().unwrap();
-    for wrong in ["a.b.c", &token[..token.len() - 2], &format!("{token}x"), session["refresh_token"].as_str().unwrap()] {
+    for wrong in ["a.b.c", &token[..token.len() - 2], &format!("{token}x"), session["refresh_token"].as_str().unwrap()]
+    {
         assert_eq!(world.call("GET", "/v1/payments", wrong, None, 401).await.code(), "token_invalid");
     }
     assert_eq!(refresh(&world, &session["access_token"], 401).await["code"], "session_ended");

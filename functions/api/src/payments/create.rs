@@ -150,7 +150,8 @@ async fn resolve(api: &Api, merchant_id: &MerchantId, id: &PaymentId, source: &S
         }
         Source::Stored(method_id) => {
             let wrong = |error| Problem::Fields(vec![error]);
-            let method = deps.payment_methods.get(merchant_id, method_id).await?.ok_or_else(|| wrong(no_such_method()))?;
+            let method =
+                deps.payment_methods.get(merchant_id, method_id).await?.ok_or_else(|| wrong(no_such_method()))?;
             if method.card.expiry.is_past(deps.clock.now()) {
                 return Err(wrong(card_expired("/source/id")));
             }

@@ -24,7 +24,14 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
+use florin_platform::{
+    clock::Clock,
+    guard::Guard,
+    http,
+    oidc::{self, Oidc},
+    secrets::RootKey,
+    tokens::Tokens,
+};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
@@ -92,14 +99,20 @@ impl World {
     /// A deployment of this mode.
     pub async fn start_in(mode: Mode) -> Self {
         // Clocks of tests stand still: no other test is to meet the limit.
-        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
-        Self::start_as(Mode::Test, rate).await
+        Self::start_as(Mode::Test, rate, None).await
     }
 
-    async fn start_as(mode: Mode, rate: Rate) -> Self {
+    /// The API that accepts the tokens of this issuer, too.
+    pub async fn with_issuer(settings: oidc::Settings) -> Self {
+        let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
+        Self::start_as(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+    }
+
+    async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
         let dynamo = Dynamo::start().await;
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
@@ -117,12 +130,12 @@ impl World {
             sqs: Sqs::new(),
             dynamo,
         };
-        let app = world.instance(mode, rate).await;
+        let app = world.instance(mode, rate, oidc).await;
         Self { app, ..world }
     }
 
     /// An instance of the API: it remembers nothing yet.
-    async fn instance(&self, mode: Mode, rate: Rate) -> Router {
+    async fn instance(&self, mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Router {
         let (queues, client) = (self.sqs.client().await, &self.dynamo.client);
         let records = Records {
             failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
@@ -142,6 +155,7 @@ impl World {
             publisher: self.publisher.clone(),
             sign_up: SignUp::Open,
             tokens: self.tokens(),
+            oidc,
             root_key: self.root_key.clone(),
             guard: Guard::new(true),
             mode,
@@ -151,7 +165,7 @@ impl World {
 
     /// What another instance of the same deployment answers, again and again the same one.
     pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
-        let app = self.instance(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await;
+        let app = self.instance(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await;
         async move |path: &str, bearer: &str| {
             let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
             let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
@@ -178,6 +192,21 @@ impl World {
             assert!(!bytes.windows(16).any(|window| window == b"4242424242424242"));
         }
         Answer { headers: parts.headers, body }
+    }
+
+    /// Status, headers and JSON, whatever they are.
+    pub async fn raw(&self, request: Request<Body>) -> (u16, Answer) {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        (parts.status.as_u16(), Answer { headers: parts.headers, body })
+    }
+
+    /// What is found with this as the bearer.
+    pub async fn get_as(&self, bearer: &str, path: &str, expected: u16) -> Answer {
+        let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+        self.send(request.body(Body::empty()).unwrap(), expected).await
     }
 
     /// The status alone, whatever it is.
