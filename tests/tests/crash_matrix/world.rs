@@ -534,7 +534,7 @@ impl Wiring<'_> {
             oidc: None,
             root_key: self.root.clone(),
             sign_up: florin_api::SignUp::Open,
-            tokens: Tokens::new(&self.root, "https://florin.example".to_owned(), 1),
+            tokens: Tokens::new(self.root, "https://florin.example".to_owned(), 1),
             guard: Guard::new(true),
             mode: Mode::Test,
             clock: self.clock.clone(),
