@@ -362,3 +362,20 @@ async fn live_mode_takes_live_keys_and_real_cards_only() {
     let request = request("GET", ROUTE).header("x-api-key", LIVE_KEY).body(Body::empty()).unwrap();
     assert_eq!(test.send(request, 401).await.code(), "api_key_invalid");
 }
+
+#[tokio::test]
+async fn a_payment_takes_its_payment_methods_customer_unless_it_names_one() {
+    let world = World::start().await;
+    let id = stored(&world, "k").await;
+    let first = world.post("a", &paid_with(&id), 201).await.body;
+    assert_eq!(first["customer"], "cust-7");
+    let mut named = paid_with(&id);
+    named["customer"] = json!("cust-8");
+    assert_eq!(world.post("b", &named, 201).await.body["customer"], "cust-8");
+    world.clock.advance_ms(1);
+    assert_eq!(world.post("a", &paid_with(&id), 201).await.body, first, "whom it takes is no difference");
+    assert_eq!(world.post("a", &named, 422).await.errors(), [("/customer", "idempotency_key_reused")]);
+    // Even when nobody can say any more whose it was.
+    world.delete(&format!("{ROUTE}/{id}"), 204).await;
+    assert_eq!(world.post("a", &paid_with(&id), 201).await.body, first);
+}

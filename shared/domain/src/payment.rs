@@ -234,6 +234,8 @@ pub struct NewPayment {
     pub money: Money,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -268,6 +270,8 @@ pub struct Payment {
     pub refunded: Option<(Timestamp, i64)>,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -311,6 +315,9 @@ pub struct PaymentView {
     pub amount_refunded: i64,
     /// From what.
     pub source: SourceView,
+    /// The merchant's reference of who pays. Events of earlier releases have none.
+    #[serde(default)]
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -367,6 +374,7 @@ impl Payment {
             refunds: Vec::new(),
             refunded: None,
             source: new.source,
+            customer: new.customer,
             description: new.description,
             metadata: new.metadata,
             webhook_url: new.webhook_url,
@@ -387,6 +395,7 @@ impl Payment {
         let new = NewPayment {
             money: self.money,
             source: self.source.clone(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
@@ -418,11 +427,14 @@ impl Payment {
     /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
     pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
         let source = self.source.differs_from(&new.source);
+        // Where none is named it was the payment method's.
+        let is_same_customer = self.customer == new.customer || new.customer.is_none() && self.source.stored.is_some();
         let when = if matches!(new.when, When::At(_)) { "/process_at" } else { "/delay_seconds" };
         [
             (self.money.amount() != new.money.amount(), "/amount"),
             (self.money.currency() != new.money.currency(), "/currency"),
             (source.is_some(), source.unwrap_or_default()),
+            (!is_same_customer, "/customer"),
             (self.description != new.description, "/description"),
             (self.metadata != new.metadata, "/metadata"),
             (self.webhook_url != new.webhook_url, "/webhook_url"),
@@ -451,6 +463,7 @@ impl Payment {
             currency: self.money.currency(),
             amount_refunded: self.amount_refunded,
             source: self.source.view(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),

@@ -29,7 +29,7 @@ use florin_domain::{
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text},
     payments::{INDEX_PAGES_MAX, PAGE_ITEMS_MAX, Place},
 };
 
@@ -239,11 +239,6 @@ impl PaymentMethods {
 
 fn key(merchant: &MerchantId, id: &PaymentMethodId) -> (AttributeValue, AttributeValue) {
     (text(merchant.as_str()), text(format!("{PREFIX}{id}")))
-}
-
-/// Merchants' references have no `#`, and neither have ids.
-fn customer_of(merchant: &MerchantId, customer: &str) -> String {
-    format!("{merchant}#{customer}")
 }
 
 fn item(method: &PaymentMethod) -> Item {
