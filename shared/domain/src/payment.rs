@@ -288,6 +288,8 @@ pub struct Payment {
     pub cancel_requested_at: Option<Timestamp>,
     /// Why a person must look at it: it could not be brought to its end.
     pub stuck: Option<Failure>,
+    /// When everything that tells of a person was erased.
+    pub erased_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -383,6 +385,7 @@ impl Payment {
             process_at,
             cancel_requested_at: None,
             stuck: None,
+            erased_at: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -425,7 +428,10 @@ impl Payment {
     /// The pointer of the first field in which a request differs from the one that created this payment.
     ///
     /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
+    /// What was erased cannot be compared.
     pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
+        let left = self.erased_at.map(|_| new.erased());
+        let new = left.as_ref().unwrap_or(new);
         let source = self.source.differs_from(&new.source);
         // Where none is named it was the payment method's.
         let is_same_customer = self.customer == new.customer || new.customer.is_none() && self.source.stored.is_some();

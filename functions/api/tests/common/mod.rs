@@ -5,6 +5,7 @@ pub mod sqs;
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::Client;
 use axum::{
     Router,
     body::Body,
@@ -38,6 +39,8 @@ use florin_testing::{
     build,
     dynamo::Dynamo,
     fakes::{FakeGateway, RecordingPublisher},
+    faults::dynamo::InProcess,
+    meter::Meter,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -98,8 +101,20 @@ impl World {
         Self::start_as(Mode::Test, rate).await
     }
 
+    /// In this database. The API's own calls go through `client`, those of the test do not.
+    pub async fn start_on(database: &InProcess, client: Client) -> Self {
+        let dynamo =
+            Dynamo { client: database.test_client(), meter: Meter::default(), endpoint: "in process".to_owned() };
+        Self::start_with(dynamo, client, Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+    }
+
     async fn start_as(mode: Mode, rate: Rate) -> Self {
         let dynamo = Dynamo::start().await;
+        let client = dynamo.client.clone();
+        Self::start_with(dynamo, client, mode, rate).await
+    }
+
+    async fn start_with(dynamo: Dynamo, client: Client, mode: Mode, rate: Rate) -> Self {
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
         for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
@@ -118,17 +133,17 @@ impl World {
         };
         let queues = world.sqs.client().await;
         let records = Records {
-            failures: Failures::new(world.dynamo.client.clone(), "idempotency", "api", || build::START),
-            audit: Audit::new(world.dynamo.client.clone(), "audit"),
+            failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
+            audit: Audit::new(client.clone(), "audit"),
             now: || build::START,
         };
         let app = router(Dependencies {
-            payments: world.payments.clone(),
-            merchants: world.merchants.clone(),
-            limiter: Limiter::new(Limits::new(world.dynamo.client.clone(), "merchants"), rate),
-            payment_methods: PaymentMethods::new(world.dynamo.client.clone(), "merchants"),
-            analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
-            breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
+            payments: Payments::new(client.clone(), "payments"),
+            merchants: Merchants::new(client.clone(), "merchants"),
+            limiter: Limiter::new(Limits::new(client.clone(), "merchants"), rate),
+            payment_methods: PaymentMethods::new(client.clone(), "merchants"),
+            analytics: Analytics::reader(client.clone(), "analytics"),
+            breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
             queues: Queues::new(|| queues, sqs::PREFIX, records),
             gateway: world.gateway.clone(),

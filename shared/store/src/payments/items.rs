@@ -89,7 +89,7 @@ pub(super) fn failure_items(failure: Option<&Failure>) -> (Option<AttributeValue
     (failure.map(|failure| text(&failure.code)), failure.map(|failure| text(&failure.message)))
 }
 
-fn source_value(source: &CardSource) -> AttributeValue {
+pub(super) fn source_value(source: &CardSource) -> AttributeValue {
     let mut item = Item::from([
         ("b".to_owned(), text(source.brand.as_str())),
         ("l".to_owned(), text(&source.last4)),
@@ -173,6 +173,7 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         cancel_requested_at: item.moment_if_any("cr")?,
         // An item of the first version has only a flag.
         stuck: failure(&item, "x", "xm").or_else(|| item.flag("x").then(|| Failure::new(CODE_UNANSWERED, ""))),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,
@@ -213,6 +214,7 @@ pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
         gateway_reference: item.text_if_any("gr").map(str::to_owned),
         failure: failure(&item, "fc", "fm"),
         stuck: failure(&item, "x", "xm"),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,

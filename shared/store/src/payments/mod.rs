@@ -17,6 +17,7 @@
 //! | `x`, `xm` | code and message of why it is stuck |
 //! | `ca`, `ua`, `le` | created at, updated at, lease until |
 //! | `pa`, `cr` | process at, cancel requested at |
+//! | `er` | when everything that tells of a person was erased |
 //! | `j` | journal: `s` step, `n` attempt, `o` outcome, `b` began, `e` ended, `c` and `m` error, `d` next due, `t` note |
 //! | `ds`, `da` | shard and moment of the due index; gone once it has ended and that is known |
 //!
@@ -28,6 +29,7 @@
 //! but for the one that erases the customer; a payment without a customer is not in it and costs nothing there.
 
 mod due;
+mod erase;
 mod items;
 mod list;
 mod refunds;
