@@ -241,7 +241,7 @@ async fn views(api: &Api, keys: impl Iterator<Item = &ApiKey>) -> Result<Vec<Api
     Ok(keys.into_iter().zip(uses).map(|(key, used)| key.view(used)).collect())
 }
 
-fn hash_of(api: &Api, id: &ApiKeyId) -> String {
+pub(crate) fn hash_of(api: &Api, id: &ApiKeyId) -> String {
     let deps = &api.dependencies;
     deps.root_key.api_key_hash(deps.root_key.api_key_text(id, deps.mode).expose_secret())
 }

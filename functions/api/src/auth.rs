@@ -15,10 +15,10 @@ use florin_domain::{
 };
 use florin_platform::{
     cache::Cache,
-    tokens::{Grant, Subject},
+    tokens::{Grant, Subject, TokenError},
 };
 
-use crate::{Api, context::Slot, problem::Problem, sessions};
+use crate::{Api, api_keys, context::Slot, external, problem::Problem, sessions};
 
 /// For how long a key is believed: a revoked key is refused everywhere after this time, in milliseconds.
 pub const KEY_AGE_MS_MAX: i64 = 60_000;
@@ -56,6 +56,10 @@ pub(crate) struct Caller {
 pub(crate) enum Actor {
     /// A program.
     Key(ApiKeyId),
+    /// A program that has exchanged its secret for a token.
+    Client(ApiKeyId),
+    /// Somebody whom another issuer knows: `ext:` and the issuer's name for them.
+    External(String),
     /// A person who is signed in.
     User {
         /// Who.
@@ -69,8 +73,9 @@ impl Actor {
     /// The id of whoever acts, which is no secret: logs and the audit name it.
     pub(crate) fn id(&self) -> &str {
         match self {
-            Self::Key(id) => id.as_str(),
+            Self::Key(id) | Self::Client(id) => id.as_str(),
             Self::User { id, .. } => id.as_str(),
+            Self::External(subject) => subject,
         }
     }
 }
@@ -90,20 +95,40 @@ async fn by_key(api: &Api, key: &str, now: Timestamp) -> Result<Caller, Problem>
     if !key.starts_with(api.dependencies.mode.key_prefix()) || key.len() > API_KEY_CHARACTERS_MAX {
         return Err(Problem::ApiKeyInvalid);
     }
-    let record = record(api, key, now).await?;
+    let hash = api.dependencies.root_key.api_key_hash(key);
+    let record = record(api, hash, KeyKind::Secret, now).await?.ok_or(Problem::ApiKeyInvalid)?;
     let actor = Actor::Key(record.id);
     Ok(Caller { merchant_id: record.merchant_id, actor, permissions: record.scopes })
 }
 
 async fn by_token(api: &Api, token: &str, now: Timestamp) -> Result<Caller, Problem> {
-    let claims = api.dependencies.tokens.verify(token, now)?;
+    let claims = match (api.dependencies.tokens.verify(token, now), &api.dependencies.oidc) {
+        (Err(TokenError::Invalid), Some(oidc)) => return external::caller(api, oidc, token, now).await,
+        (claims, _) => claims?,
+    };
     let Grant { subject, merchant_id } = claims.grant;
     match subject {
         Subject::User { user_id, session_id, .. } => {
             sessions::caller(api, merchant_id, user_id, &session_id, now).await
         }
-        Subject::Client { .. } => Err(Problem::TokenInvalid),
+        Subject::Client { key_id, scopes } => client(api, merchant_id, key_id, scopes, now).await,
     }
+}
+
+/// The client that a token names, if it is not revoked: the token alone would tell for a quarter of an hour, its record
+/// tells for a minute.
+async fn client(
+    api: &Api,
+    merchant_id: MerchantId,
+    id: ApiKeyId,
+    scopes: Permissions,
+    now: Timestamp,
+) -> Result<Caller, Problem> {
+    let record = record(api, api_keys::hash_of(api, &id), KeyKind::Client, now).await?;
+    let record = record.filter(|record| record.id == id && record.merchant_id == merchant_id);
+    let record = record.ok_or(Problem::TokenInvalid)?;
+    let permissions = scopes.intersection(record.scopes);
+    Ok(Caller { merchant_id, actor: Actor::Client(id), permissions })
 }
 
 /// An operator of this deployment. A handler that takes it cannot be reached with a merchant's key.
@@ -122,21 +147,27 @@ impl FromRequestParts<Arc<Api>> for Operator {
     }
 }
 
-async fn record(api: &Api, key: &str, now: Timestamp) -> Result<ApiKeyRecord, Problem> {
-    let hash = api.dependencies.root_key.api_key_hash(key);
+/// The record of the key with this keyed hash, if the key is of this kind and not revoked.
+async fn record(api: &Api, hash: String, kind: KeyKind, now: Timestamp) -> Result<Option<ApiKeyRecord>, Problem> {
+    let is_good = |record: &ApiKeyRecord| !record.revoked && record.kind == kind;
     if let Some(record) = api.keys.0.get(&hash, now) {
-        return Ok(record);
+        return Ok(Some(record).filter(is_good));
     }
-    let record = api.dependencies.merchants.api_key(&hash).await?;
-    let is_good = |record: &ApiKeyRecord| !record.revoked && record.kind == KeyKind::Secret;
-    let record = record.filter(is_good).ok_or(Problem::ApiKeyInvalid)?;
+    let record = api.dependencies.merchants.api_key(&hash).await?.filter(is_good);
+    if let Some(record) = &record {
+        note_use(api, record, now).await;
+        api.keys.0.put(hash, record.clone(), now);
+    }
+    Ok(record)
+}
+
+/// Notes that a key is used, unless that was noted not long ago.
+pub(crate) async fn note_use(api: &Api, record: &ApiKeyRecord, now: Timestamp) {
     if record.is_use_worth_noting(now)
         && let Err(error) = api.dependencies.merchants.note_use(&record.hash, now).await
     {
         tracing::warn!(%error, key_id = %record.id, "the time of its last use is not noted");
     }
-    api.keys.0.put(hash, record.clone(), now);
-    Ok(record)
 }
 
 fn presented(headers: &HeaderMap) -> Result<&str, Problem> {

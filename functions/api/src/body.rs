@@ -61,7 +61,8 @@ pub(crate) async fn object_if_any(body: Body, headers: &HeaderMap) -> Result<Map
     parse(&bytes?)
 }
 
-async fn bytes(body: Body, headers: &HeaderMap) -> Result<Bytes, Problem> {
+/// The whole body, if it is not too long.
+pub(crate) async fn bytes(body: Body, headers: &HeaderMap) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         return Err(Problem::BodyTooLarge);

@@ -12,12 +12,14 @@ mod body;
 mod card;
 mod context;
 mod customers;
+mod external;
 mod headers;
 mod health;
 mod idempotency;
 mod limits;
 mod login;
 mod merchants;
+mod oauth;
 mod ops;
 mod path;
 mod payment_methods;
@@ -40,7 +42,7 @@ use axum::{
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
+use florin_platform::{clock::Clock, guard::Guard, oidc::Oidc, secrets::RootKey, tokens::Tokens};
 use florin_store::{
     analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payment_methods::PaymentMethods,
     payments::Payments,
@@ -79,6 +81,8 @@ pub struct Dependencies {
     pub root_key: RootKey,
     /// Makes and checks access tokens.
     pub tokens: Tokens,
+    /// Checks the tokens of another issuer, if the deployment names one.
+    pub oidc: Option<Oidc>,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
@@ -94,6 +98,7 @@ pub(crate) struct Api {
     pub(crate) dependencies: Dependencies,
     pub(crate) keys: auth::Keys,
     pub(crate) sessions: sessions::Sessions,
+    pub(crate) known_merchants: external::KnownMerchants,
 }
 
 macro_rules! routes {
@@ -114,6 +119,7 @@ routes! {
     get "/metrics" => health::metrics;
     get "/.well-known/jwks.json" => wellknown::jwks;
     get "/.well-known/openid-configuration" => wellknown::configuration;
+    post "/oauth/token" => oauth::token;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;
@@ -163,7 +169,12 @@ routes! {
 
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
-    let api = Arc::new(Api { dependencies, keys: auth::Keys::default(), sessions: sessions::Sessions::default() });
+    let api = Arc::new(Api {
+        dependencies,
+        keys: auth::Keys::default(),
+        sessions: sessions::Sessions::default(),
+        known_merchants: external::KnownMerchants::default(),
+    });
     routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

@@ -11,6 +11,7 @@ use florin_platform::{
     config::{self, ConfigError},
     guard::Guard,
     http,
+    oidc::{self, Oidc},
     secrets::RootKey,
     telemetry,
     tokens::Tokens,
@@ -30,7 +31,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     let publisher = SnsPublisher::direct(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
     let mode = config::mode()?;
     let access = config::gateway(mode)?;
-    let gateway = StripeGateway::new(http::client()?, &access.base_url, access.api_key);
+    let http = http::client()?;
+    let gateway = StripeGateway::new(http.clone(), &access.base_url, access.api_key);
     // Connections are opened now, while CPU is not rationed.
     let (pinged, (), ()) = tokio::join!(merchants.ping(), publisher.warm(), gateway.warm());
     if let Err(error) = pinged {
@@ -46,6 +48,8 @@ async fn main() -> Result<(), lambda_http::Error> {
     };
     let queues = Queues::new(move || aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_PREFIX")?, records);
     let root_key = RootKey::from_env()?;
+    let guard = Guard::new(config::webhook_allow_loopback()?);
+    let oidc = oidc::Settings::from_env()?.map(|settings| Oidc::new(settings, http, guard.clone()));
     let app = router(Dependencies {
         payments: Payments::new(dynamodb.clone(), &payments_table),
         breaker: SharedBreaker::new(dynamodb.clone(), payments_table),
@@ -60,7 +64,8 @@ async fn main() -> Result<(), lambda_http::Error> {
         sign_up: sign_up()?,
         tokens: Tokens::new(&root_key, config::public_url()?, config::access_token_generation()?),
         root_key,
-        guard: Guard::new(config::webhook_allow_loopback()?),
+        oidc,
+        guard,
         mode,
         clock: Clock::System,
     });

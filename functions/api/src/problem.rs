@@ -20,7 +20,7 @@ use axum::{
 };
 use florin_domain::{field::FieldError, permission::Permission};
 use florin_gateway::GatewayError;
-use florin_platform::tokens::TokenError;
+use florin_platform::{oidc::OidcError, tokens::TokenError};
 use florin_store::StoreError;
 use serde::Serialize;
 
@@ -140,6 +140,15 @@ impl From<TokenError> for Problem {
         match error {
             TokenError::Invalid => Self::TokenInvalid,
             TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+impl From<OidcError> for Problem {
+    fn from(error: OidcError) -> Self {
+        match error {
+            OidcError::Token(error) => error.into(),
+            OidcError::Unavailable(_) => Self::Unavailable(error.to_string()),
         }
     }
 }

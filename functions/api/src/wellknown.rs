@@ -31,6 +31,9 @@ pub(crate) async fn configuration(State(api): State<Arc<Api>>) -> impl IntoRespo
     let document = json!({
         "issuer": issuer,
         "jwks_uri": format!("{issuer}/.well-known/jwks.json"),
+        "token_endpoint": format!("{issuer}/oauth/token"),
+        "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post"],
+        "grant_types_supported": ["client_credentials"],
         "scopes_supported": scopes,
         // What must be there although no token comes from an authorization endpoint, and none is an ID token.
         "response_types_supported": ["token"],

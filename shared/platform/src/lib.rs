@@ -8,6 +8,7 @@ pub mod config;
 pub mod deadline;
 pub mod guard;
 pub mod http;
+pub mod oidc;
 pub mod password;
 pub mod random;
 pub mod secrets;

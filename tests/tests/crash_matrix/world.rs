@@ -531,6 +531,7 @@ impl Wiring<'_> {
             queues: florin_api::Queues::new(no_queues, "florin", records),
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
+            oidc: None,
             root_key: self.root.clone(),
             sign_up: florin_api::SignUp::Open,
             tokens: Tokens::new(&self.root, "https://florin.example".to_owned(), 1),

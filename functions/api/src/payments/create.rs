@@ -155,9 +155,10 @@ async fn resolve(
             let key = format!("{id}/tokenise/{}", florin_platform::random::hex128());
             Ok((card_source(card, deps.gateway.tokenise(card, &key).await?.token), None))
         }
-        Source::Stored(id) => {
+        Source::Stored(method_id) => {
             let wrong = |error| Problem::Fields(vec![error]);
-            let method = deps.payment_methods.get(merchant_id, id).await?.ok_or_else(|| wrong(no_such_method()))?;
+            let method =
+                deps.payment_methods.get(merchant_id, method_id).await?.ok_or_else(|| wrong(no_such_method()))?;
             if method.card.expiry.is_past(deps.clock.now()) {
                 return Err(wrong(card_expired("/source/id")));
             }

@@ -1,6 +1,7 @@
 //! The API with an embedded DynamoDB, and verbs that cannot forget the expected status.
 #![allow(dead_code, reason = "not every test file needs everything")]
 
+pub mod people;
 pub mod sqs;
 
 use std::sync::Arc;
@@ -24,7 +25,14 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
+use florin_platform::{
+    clock::Clock,
+    guard::Guard,
+    http,
+    oidc::{self, Oidc},
+    secrets::RootKey,
+    tokens::Tokens,
+};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
@@ -94,33 +102,42 @@ impl World {
     /// A deployment of this mode.
     pub async fn start_in(mode: Mode) -> Self {
         // Clocks of tests stand still: no other test is to meet the limit.
-        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
-        Self::start_as(Mode::Test, rate).await
+        Self::start_as(Mode::Test, rate, None).await
+    }
+
+    /// The API that accepts the tokens of this issuer, too.
+    pub async fn with_issuer(settings: oidc::Settings) -> Self {
+        let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
+        Self::start_as(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+    }
+
+    async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
+        let world = Self::without_api(Dynamo::start().await).await;
+        let app = world.instance(&world.dynamo.client, mode, rate, oidc).await;
+        Self { app, ..world }
     }
 
     /// In this database. The API's own calls go through `client`, those of the test do not.
-    pub async fn start_on(database: &InProcess, client: Client) -> Self {
-        let dynamo =
-            Dynamo { client: database.test_client(), meter: Meter::default(), endpoint: "in process".to_owned() };
-        Self::start_with(dynamo, client, Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()).await
+    pub async fn start_on(database: &InProcess, client: &Client) -> Self {
+        let (client_of_test, endpoint) = (database.test_client(), "in process".to_owned());
+        let dynamo = Dynamo { client: client_of_test, meter: Meter::default(), endpoint };
+        let world = Self::without_api(dynamo).await;
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = world.instance(client, Mode::Test, rate, None).await;
+        Self { app, ..world }
     }
 
-    async fn start_as(mode: Mode, rate: Rate) -> Self {
-        let dynamo = Dynamo::start().await;
-        let client = dynamo.client.clone();
-        Self::start_with(dynamo, client, mode, rate).await
-    }
-
-    async fn start_with(dynamo: Dynamo, client: Client, mode: Mode, rate: Rate) -> Self {
+    async fn without_api(dynamo: Dynamo) -> Self {
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
         for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
-        let world = Self {
+        Self {
             app: Router::new(),
             payments: Payments::new(dynamo.client.clone(), "payments"),
             merchants,
@@ -130,14 +147,18 @@ impl World {
             root_key,
             sqs: Sqs::new(),
             dynamo,
-        };
-        let queues = world.sqs.client().await;
+        }
+    }
+
+    /// An instance of the API, with this client of DynamoDB: it remembers nothing yet.
+    async fn instance(&self, client: &Client, mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Router {
+        let queues = self.sqs.client().await;
         let records = Records {
             failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
             audit: Audit::new(client.clone(), "audit"),
             now: || build::START,
         };
-        let app = router(Dependencies {
+        router(Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
             limiter: Limiter::new(Limits::new(client.clone(), "merchants"), rate),
@@ -146,16 +167,27 @@ impl World {
             breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
             queues: Queues::new(|| queues, sqs::PREFIX, records),
-            gateway: world.gateway.clone(),
-            publisher: world.publisher.clone(),
+            gateway: self.gateway.clone(),
+            publisher: self.publisher.clone(),
             sign_up: SignUp::Open,
-            tokens: world.tokens(),
-            root_key: world.root_key.clone(),
+            tokens: self.tokens(),
+            oidc,
+            root_key: self.root_key.clone(),
             guard: Guard::new(true),
             mode,
-            clock: world.clock.clone(),
-        });
-        Self { app, ..world }
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// What another instance of the same deployment answers, again and again the same one.
+    pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = self.instance(&self.dynamo.client, Mode::Test, rate, None).await;
+        async move |path: &str, bearer: &str| {
+            let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+            let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            answer.status().as_u16()
+        }
     }
 
     /// What makes and checks access tokens here.
@@ -177,6 +209,21 @@ impl World {
             assert!(!bytes.windows(16).any(|window| window == b"4242424242424242"));
         }
         Answer { headers: parts.headers, body }
+    }
+
+    /// Status, headers and JSON, whatever they are.
+    pub async fn raw(&self, request: Request<Body>) -> (u16, Answer) {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        (parts.status.as_u16(), Answer { headers: parts.headers, body })
+    }
+
+    /// What is found with this as the bearer.
+    pub async fn get_as(&self, bearer: &str, path: &str, expected: u16) -> Answer {
+        let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+        self.send(request.body(Body::empty()).unwrap(), expected).await
     }
 
     /// The status alone, whatever it is.

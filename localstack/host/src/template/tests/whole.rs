@@ -102,6 +102,10 @@ fn environments_hold_names_addresses_and_parameters() {
         ("GATEWAY_BASE_URL", &gateway_url),
         ("IDEMPOTENCY_TABLE", "shop-IdempotencyTable"),
         ("MERCHANTS_TABLE", "shop-MerchantsTable"),
+        ("OIDC_AUDIENCE", ""),
+        ("OIDC_ISSUER", ""),
+        ("OIDC_MERCHANT_CLAIM", "custom:merchant_id"),
+        ("OIDC_SCOPE_CLAIM", "scope"),
         ("PAYMENTS_TABLE", "shop-PaymentsTable"),
         ("PUBLIC_URL", &public_url),
         ("QUEUE_PREFIX", "shop"),
@@ -197,7 +201,7 @@ fn tables_are_create_table_requests() {
         found,
         [
             ("shop-PaymentsTable", None),
-            ("shop-MerchantsTable", None),
+            ("shop-MerchantsTable", Some("ttl")),
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
@@ -211,6 +215,7 @@ fn tables_are_create_table_requests() {
         "AttributeDefinitions": [
             { "AttributeName": "pk", "AttributeType": "S" },
             { "AttributeName": "m", "AttributeType": "S" },
+            { "AttributeName": "cu", "AttributeType": "S" },
             { "AttributeName": "ca", "AttributeType": "N" },
             { "AttributeName": "ds", "AttributeType": "S" },
             { "AttributeName": "da", "AttributeType": "N" },
@@ -221,6 +226,14 @@ fn tables_are_create_table_requests() {
                 "IndexName": "by_merchant",
                 "KeySchema": [
                     { "AttributeName": "m", "KeyType": "HASH" },
+                    { "AttributeName": "ca", "KeyType": "RANGE" },
+                ],
+                "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
+            },
+            {
+                "IndexName": "by_customer",
+                "KeySchema": [
+                    { "AttributeName": "cu", "KeyType": "HASH" },
                     { "AttributeName": "ca", "KeyType": "RANGE" },
                 ],
                 "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
@@ -386,7 +399,15 @@ fn an_alarm_topic_and_the_live_mode_take_their_branches() {
         ("AlarmTopicArn", "arn:aws:sns:eu-north-1:000000000000:alarms"),
     ]);
 
-    assert_eq!(function(&stack, "ApiFunction").environment["FLORIN_MODE"], "live");
+    for charging in ["ApiFunction", "ProcessorFunction"] {
+        let environment = &function(&stack, charging).environment;
+        assert_eq!(environment["FLORIN_MODE"], "live", "{charging}");
+        assert_eq!(environment["GATEWAY_BASE_URL"], "https://api.example.com", "{charging}");
+    }
+    // Nothing of the simulator is there.
+    assert!(!stack.functions.contains_key("GatewaySimulatorFunction"));
+    assert!(stack.tables.iter().all(|table| table.name != "shop-GatewayTable"));
+    assert!(stack.apis.iter().all(|api| api.name != "shop-gateway-simulator"));
 }
 
 #[test]
