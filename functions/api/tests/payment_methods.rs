@@ -261,7 +261,7 @@ async fn a_payment_is_paid_with_it_at_the_cost_of_one_read() {
     let counts = world.dynamo.meter.counts();
     let calls: Vec<_> = counts.calls.into_iter().collect();
     assert_eq!(calls, [("GetItem".to_owned(), 1), ("PutItem".to_owned(), 1)]);
-    assert!(counts.write_units["payments"] <= 3.0);
+    assert!(counts.write_units["payments"] <= 4.0, "it has a customer, and so stands in one index more");
     let source = json!({
         "type": "payment_method", "id": id, "brand": "visa", "last4": "4242", "expiry": "12/30",
         "holder_name": "Ada Obi"
