@@ -235,3 +235,23 @@ async fn a_login_takes_as_long_for_nobody_as_for_somebody() {
     let (shorter, longer) = (least[0].min(least[1]), least[0].max(least[1]));
     assert!(longer.as_secs_f64() < shorter.as_secs_f64() * 1.5, "{least:?}");
 }
+
+/// The same for keys: a key that was revoked, so that it is found and refused, and keys that never were.
+#[tokio::test]
+async fn a_key_is_refused_as_fast_whether_it_was_one_or_not() {
+    let world = World::start().await;
+    let shop = world.sign_up("shop").await;
+    let owner = world.token(&shop.email).await;
+    world.call("DELETE", &format!("/v1/api_keys/{}", shop.key_id), &owner, None, 200).await;
+    let mut least = [Duration::MAX; 2];
+    for n in 0..100 {
+        let never = format!("sk_test_{n:032}");
+        for (place, key) in [shop.key.as_str(), &never].into_iter().enumerate() {
+            let started = Instant::now();
+            world.call("GET", "/v1/payments", key, None, 401).await;
+            least[place] = least[place].min(started.elapsed());
+        }
+    }
+    let (shorter, longer) = (least[0].min(least[1]), least[0].max(least[1]));
+    assert!(longer.as_secs_f64() < shorter.as_secs_f64() * 1.5, "{least:?}");
+}

@@ -66,14 +66,23 @@ impl Audit {
 
     /// Adds these entries, all or none. An entry that exists already is refused: nothing is written over.
     pub async fn append(&self, scope: &str, entries: &[AuditEntry]) -> Result<(), StoreError> {
-        if entries.len() > ENTRIES_PER_APPEND_MAX {
+        self.write(entries.iter().map(|entry| (scope, entry))).await
+    }
+
+    /// Adds an entry to several scopes, to all or to none.
+    pub async fn append_to(&self, scopes: &[&str], entry: &AuditEntry) -> Result<(), StoreError> {
+        self.write(scopes.iter().map(|scope| (*scope, entry))).await
+    }
+
+    async fn write<'a>(&self, entries: impl Iterator<Item = (&'a str, &'a AuditEntry)>) -> Result<(), StoreError> {
+        let writes = entries.map(|(scope, entry)| Ok(self.told(scope, entry)?.0));
+        let writes = writes.collect::<Result<Vec<_>, StoreError>>()?;
+        if writes.len() > ENTRIES_PER_APPEND_MAX {
             return Err(StoreError::Refused("too many entries for one transaction".to_owned()));
         }
-        if entries.is_empty() {
+        if writes.is_empty() {
             return Ok(());
         }
-        let writes =
-            entries.iter().map(|entry| Ok(self.told(scope, entry)?.0)).collect::<Result<Vec<_>, StoreError>>()?;
         match transact(&self.client, writes).await? {
             Transacted::Done => Ok(()),
             Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),

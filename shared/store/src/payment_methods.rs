@@ -5,8 +5,8 @@
 //! | merchant id | `pm#` and the id | `b` brand, `l` last four, `e` expiry, `h` holder, `f` fingerprint, `cu` customer, `md` metadata, `ca` created at, `t` and `g` what the gateway calls the card and its customer; `pm` merchant id and `pc` merchant id `#` customer, by which the indexes find it |
 //!
 //! The key is made of the id alone, so that one conditional put makes a payment method, which is its own idempotency
-//! record (ADR 0001). The index `payment_methods` has a merchant's newest first, `payment_methods_of_customer` those of one
-//! customer; both carry the whole item, for it never changes.
+//! record (ADR 0001). The index `payment_methods` has a merchant's newest first, `payment_methods_of_customer` those of
+//! one customer; both carry the whole item, for it never changes.
 //!
 //! A deleted one leaves both indexes and loses everything that tells of a person. What stays is `dl`, when it was
 //! deleted, and `t` and `g` until the gateway has forgotten the card too: so that a deletion that broke off can be

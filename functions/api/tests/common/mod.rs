@@ -196,12 +196,14 @@ impl World {
     }
 
     pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {
+        let is_oauth = request.uri().path() == "/oauth/token";
         let response = self.app.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         assert_eq!(parts.status, StatusCode::from_u16(expected).unwrap(), "{body:#}");
-        if expected >= 400 {
+        // OAuth has a shape of errors of its own.
+        if expected >= 400 && !(is_oauth && body.get("error").is_some()) {
             assert_eq!(parts.headers["content-type"], "application/problem+json");
             assert_eq!(body["status"], expected);
             assert_eq!(body["type"], format!("https://florin.dev/errors/{}", body["code"].as_str().unwrap()));
@@ -360,7 +362,8 @@ pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
         kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: false,
-        last_used_at: None,
+        // Noted already, so that reading costs no write.
+        last_used_at: Some(build::START),
     }
 }
 

@@ -4,14 +4,14 @@
 //! |---|---|---|
 //! | merchant id | `merchant` | `name`, `active`, `generation` (of the signing secret), `created` |
 //! | merchant id | `keys` | `v` version, `k` keys: `id`, `name`, `kind`, `prefix`, `last4`, `scopes`, `c`, `r` revoked at |
-//! | merchant id | `users` | `v` version, `u` users: `id`, `e` e-mail, `name`, `role`, `i` and `iu` invitation, `sf`, `c`, `v` |
+//! | merchant id | `users` | `v` version, `u` users: `id`, `e` e-mail, `name`, `role`, `i`, `iu` invitation, `sf`, `c`, `v` |
 //! | `key#` and the key's keyed hash | `key` | `id`, `m` (merchant), `kind`, `scopes`, `revoked`, `used` last |
 //! | `login#` and the address' keyed hash | `login` | `m`, `u` user, `pw` password hash (PHC string) |
 //! | `guesses#` and the address' keyed hash | `guesses` | `n` wrong passwords in a row, `l` the last one, `ttl` |
 //! | `session#` and the session's id | `session` | `m`, `u`, `n` number, `mark` of its last use, `c` began, `until`, `ended`, `ttl` |
 //!
-//! Keys and users of a merchant are one item each: few, seldom changed, and their rules (two live keys of a name, always
-//! an owner) hold by one condition on `v`. Every change comes with its entry in the audit, in one transaction.
+//! Keys and users of a merchant are one item each: few, seldom changed, and their rules (two live keys of a name,
+//! always an owner) hold by one condition on `v`. Every change comes with its entry in the audit, in one transaction.
 
 mod keys;
 mod sessions;
