@@ -12,6 +12,7 @@ use florin_domain::{
     field::FieldError,
     money::AMOUNT_MAX_MINOR_UNITS,
     payment::{METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX},
+    payment_method::{CUSTOMER_CHARACTERS_MAX, is_customer},
 };
 use serde_json::{Map, Value};
 
@@ -38,6 +39,11 @@ pub(crate) fn is_plain_line(text: &str, characters_max: usize) -> bool {
         && !text.trim().is_empty()
         && !text.chars().any(char::is_control)
         && !contains_card_number(text)
+}
+
+/// How a customer is named.
+pub(crate) fn customer_rule() -> String {
+    format!("The customer is a reference of yours: 1 to {CUSTOMER_CHARACTERS_MAX} characters A-Z a-z 0-9 _ . : -.")
 }
 
 /// Reads the whole body as one JSON object.
@@ -209,6 +215,16 @@ impl Fields {
             self.card_number_in_text(name);
         }
         Some(text)
+    }
+
+    /// The merchant's reference of one of its customers, which may be left out.
+    pub(crate) fn customer(&mut self) -> Option<String> {
+        match self.take("customer")? {
+            Value::String(text) if is_customer(&text) => return Some(text),
+            Value::String(text) if contains_card_number(&text) => self.card_number_in_text("customer"),
+            _ => self.wrong("customer", "customer_invalid", customer_rule()),
+        }
+        None
     }
 
     pub(crate) fn card_number_in_text(&mut self, name: &str) {

@@ -11,6 +11,7 @@ mod auth;
 mod body;
 mod card;
 mod context;
+mod customers;
 mod external;
 mod headers;
 mod health;
@@ -48,8 +49,8 @@ use florin_store::{
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter,
-    merchants::SignUp, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, customers::erase::PAYMENTS_PER_ERASURE_MAX,
+    idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter, merchants::SignUp, ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -134,6 +135,8 @@ routes! {
     post "/v1/payment_methods" => payment_methods::create::create;
     get "/v1/payment_methods/{id}" => payment_methods::get::get;
     delete "/v1/payment_methods/{id}" => payment_methods::delete::delete;
+    get "/v1/customers/{customer}/export" => customers::export::export;
+    post "/v1/customers/{customer}/erase" => customers::erase::erase;
     get "/v1/analytics/payments" => analytics::payments;
     post "/v1/merchants" => merchants::sign_up;
     get "/v1/merchants/me" => merchants::me;

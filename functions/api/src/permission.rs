@@ -30,6 +30,7 @@ macro_rules! needed {
 needed!(
     PaymentsRead PaymentsWrite RefundsWrite PaymentMethodsRead PaymentMethodsWrite AnalyticsRead MerchantRead
     MerchantWrite KeysRead KeysWrite UsersRead UsersWrite AuditRead
+    CustomersManage
 );
 
 /// The caller, who may do this.

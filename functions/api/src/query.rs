@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::{Json, http::Uri};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use florin_domain::{field::FieldError, money::Currency, time::Timestamp};
+use florin_domain::{field::FieldError, money::Currency, payment_method::is_customer, time::Timestamp};
 use florin_store::payments::{Listed, Listing, PAGE_ITEMS_MAX, Page, Place};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{body::FIELD_NAME_CHARACTERS_MAX, problem::Problem};
+use crate::{
+    body::{FIELD_NAME_CHARACTERS_MAX, customer_rule},
+    problem::Problem,
+};
 
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
@@ -81,6 +84,12 @@ impl Parameters {
         self.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor)
     }
 
+    /// Whose are asked for, of the merchant's customers.
+    pub(crate) fn customer(&mut self) -> Option<String> {
+        let text = |text: &str| is_customer(text).then(|| text.to_owned());
+        self.take("customer", "customer_invalid", &customer_rule(), text)
+    }
+
     pub(crate) fn currency(&mut self) -> Option<Currency> {
         self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
     }
@@ -101,7 +110,15 @@ pub(crate) fn listing<T: Listed>(
     status_rule: &str,
     status: impl FnOnce(&str) -> Option<T::Status>,
 ) -> Result<Listing<T>, Problem> {
-    let mut parameters = Parameters::read(uri);
+    listing_from(Parameters::read(uri), status_rule, status)
+}
+
+/// What is left of these parameters, as of every list of payments or refunds.
+pub(crate) fn listing_from<T: Listed>(
+    mut parameters: Parameters,
+    status_rule: &str,
+    status: impl FnOnce(&str) -> Option<T::Status>,
+) -> Result<Listing<T>, Problem> {
     let limit = parameters.limit();
     let after = parameters.cursor();
     let status = parameters.take("status", "status_invalid", status_rule, status);
@@ -112,7 +129,7 @@ pub(crate) fn listing<T: Listed>(
         parameters.wrong("created_from", "range_invalid", "created_from is not after created_to.");
     }
     parameters.finish()?;
-    Ok(Listing { limit, after, status, currency, created_from, created_to })
+    Ok(Listing { limit, after, status, currency, customer: None, created_from, created_to })
 }
 
 /// A page of a list, as clients see it.

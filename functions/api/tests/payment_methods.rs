@@ -261,7 +261,7 @@ async fn a_payment_is_paid_with_it_at_the_cost_of_one_read() {
     let counts = world.dynamo.meter.counts();
     let calls: Vec<_> = counts.calls.into_iter().collect();
     assert_eq!(calls, [("GetItem".to_owned(), 1), ("PutItem".to_owned(), 1)]);
-    assert!(counts.write_units["payments"] <= 3.0);
+    assert!(counts.write_units["payments"] <= 4.0, "it has a customer, and so stands in one index more");
     let source = json!({
         "type": "payment_method", "id": id, "brand": "visa", "last4": "4242", "expiry": "12/30",
         "holder_name": "Ada Obi"
@@ -361,4 +361,21 @@ async fn live_mode_takes_live_keys_and_real_cards_only() {
     let test = World::start().await;
     let request = request("GET", ROUTE).header("x-api-key", LIVE_KEY).body(Body::empty()).unwrap();
     assert_eq!(test.send(request, 401).await.code(), "api_key_invalid");
+}
+
+#[tokio::test]
+async fn a_payment_takes_its_payment_methods_customer_unless_it_names_one() {
+    let world = World::start().await;
+    let id = stored(&world, "k").await;
+    let first = world.post("a", &paid_with(&id), 201).await.body;
+    assert_eq!(first["customer"], "cust-7");
+    let mut named = paid_with(&id);
+    named["customer"] = json!("cust-8");
+    assert_eq!(world.post("b", &named, 201).await.body["customer"], "cust-8");
+    world.clock.advance_ms(1);
+    assert_eq!(world.post("a", &paid_with(&id), 201).await.body, first, "whom it takes is no difference");
+    assert_eq!(world.post("a", &named, 422).await.errors(), [("/customer", "idempotency_key_reused")]);
+    // Even when nobody can say any more whose it was.
+    world.delete(&format!("{ROUTE}/{id}"), 204).await;
+    assert_eq!(world.post("a", &paid_with(&id), 201).await.body, first);
 }

@@ -39,7 +39,7 @@ enum Access {
 
 use Access::{May, Operator, Public};
 use Permission::{
-    AnalyticsRead, AuditRead, KeysRead, KeysWrite, MerchantRead, MerchantWrite, PaymentMethodsRead,
+    AnalyticsRead, AuditRead, CustomersManage, KeysRead, KeysWrite, MerchantRead, MerchantWrite, PaymentMethodsRead,
     PaymentMethodsWrite, PaymentsRead, PaymentsWrite, RefundsWrite, UsersRead, UsersWrite,
 };
 
@@ -81,6 +81,8 @@ const TABLE: &[(&str, &str, Access, Thing, u16)] = &[
     ("post", "/v1/payment_methods", May(PaymentMethodsWrite), Thing::None, 201),
     ("get", "/v1/payment_methods/{id}", May(PaymentMethodsRead), Thing::PaymentMethod, 200),
     ("delete", "/v1/payment_methods/{id}", May(PaymentMethodsWrite), Thing::PaymentMethod, 204),
+    ("get", "/v1/customers/{customer}/export", May(CustomersManage), Thing::None, 200),
+    ("post", "/v1/customers/{customer}/erase", May(CustomersManage), Thing::None, 200),
     ("get", "/v1/analytics/payments", May(AnalyticsRead), Thing::None, 200),
     ("post", "/v1/merchants", Public, Thing::None, 201),
     ("get", "/v1/merchants/me", May(MerchantRead), Thing::None, 200),
@@ -194,7 +196,7 @@ impl People {
         } else {
             ""
         };
-        format!("{}{query}", path.replace("{id}", &id).replace("{consumer}", consumer))
+        format!("{}{query}", path.replace("{id}", &id).replace("{consumer}", consumer).replace("{customer}", "cust-7"))
     }
 
     async fn call(&self, method: &str, path: &str, body: Option<&Value>, expected: u16) -> Value {

@@ -330,6 +330,7 @@ async fn a_scheduled_payment_is_handed_to_sqs_with_the_exact_rest_of_its_wait() 
     let new = NewPayment {
         money: base.money,
         source: base.source.clone(),
+        customer: None,
         description: None,
         metadata: Default::default(),
         webhook_url: None,

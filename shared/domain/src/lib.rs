@@ -7,6 +7,7 @@ pub mod analytics;
 pub mod breaker;
 pub mod card;
 pub mod effect;
+mod erasure;
 pub mod event;
 pub mod field;
 pub mod ids;

@@ -234,6 +234,8 @@ pub struct NewPayment {
     pub money: Money,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -268,6 +270,8 @@ pub struct Payment {
     pub refunded: Option<(Timestamp, i64)>,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -284,6 +288,8 @@ pub struct Payment {
     pub cancel_requested_at: Option<Timestamp>,
     /// Why a person must look at it: it could not be brought to its end.
     pub stuck: Option<Failure>,
+    /// When everything that tells of a person was erased.
+    pub erased_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -311,6 +317,9 @@ pub struct PaymentView {
     pub amount_refunded: i64,
     /// From what.
     pub source: SourceView,
+    /// The merchant's reference of who pays. Events of earlier releases have none.
+    #[serde(default)]
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -367,6 +376,7 @@ impl Payment {
             refunds: Vec::new(),
             refunded: None,
             source: new.source,
+            customer: new.customer,
             description: new.description,
             metadata: new.metadata,
             webhook_url: new.webhook_url,
@@ -375,6 +385,7 @@ impl Payment {
             process_at,
             cancel_requested_at: None,
             stuck: None,
+            erased_at: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -387,6 +398,7 @@ impl Payment {
         let new = NewPayment {
             money: self.money,
             source: self.source.clone(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
@@ -416,13 +428,19 @@ impl Payment {
     /// The pointer of the first field in which a request differs from the one that created this payment.
     ///
     /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
+    /// What was erased cannot be compared.
     pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
+        let left = self.erased_at.map(|_| new.erased());
+        let new = left.as_ref().unwrap_or(new);
         let source = self.source.differs_from(&new.source);
+        // Where none is named it was the payment method's.
+        let is_same_customer = self.customer == new.customer || new.customer.is_none() && self.source.stored.is_some();
         let when = if matches!(new.when, When::At(_)) { "/process_at" } else { "/delay_seconds" };
         [
             (self.money.amount() != new.money.amount(), "/amount"),
             (self.money.currency() != new.money.currency(), "/currency"),
             (source.is_some(), source.unwrap_or_default()),
+            (!is_same_customer, "/customer"),
             (self.description != new.description, "/description"),
             (self.metadata != new.metadata, "/metadata"),
             (self.webhook_url != new.webhook_url, "/webhook_url"),
@@ -451,6 +469,7 @@ impl Payment {
             currency: self.money.currency(),
             amount_refunded: self.amount_refunded,
             source: self.source.view(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),

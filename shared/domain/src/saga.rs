@@ -414,6 +414,7 @@ mod tests {
                 token: "pm_1".into(),
                 stored: None,
             },
+            customer: None,
             description: None,
             metadata: BTreeMap::new(),
             webhook_url: None,

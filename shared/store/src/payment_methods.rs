@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
-    operation::{put_item::PutItemError, update_item::UpdateItemError},
+    operation::put_item::PutItemError,
     types::{AttributeValue, ReturnValue, ReturnValuesOnConditionCheckFailure},
 };
 use florin_domain::{
@@ -29,7 +29,8 @@ use florin_domain::{
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text},
+    error::unless_refused,
     payments::{INDEX_PAGES_MAX, PAGE_ITEMS_MAX, Place},
 };
 
@@ -150,10 +151,26 @@ impl PaymentMethods {
             .update_expression("SET dl = if_not_exists(dl, :now) REMOVE pm, pc, b, l, e, h, f, cu, md")
             .expression_attribute_values(":now", moment(now))
             .return_values(ReturnValue::AllNew);
-        match unless_absent(update.send().await)? {
+        match unless_refused(update.send().await)? {
             Some(output) => kept(&output.attributes.unwrap_or_default()).map(Some),
             None => Ok(None),
         }
+    }
+
+    /// Hides a payment method for good that the gateway has forgotten already, and forgets the gateway's names for it.
+    /// False if it was deleted before.
+    pub async fn erase(&self, merchant: &MerchantId, id: &PaymentMethodId, now: Timestamp) -> Result<bool, StoreError> {
+        let (pk, sk) = key(merchant, id);
+        let update = self
+            .client
+            .update_item()
+            .table_name(&self.table)
+            .key("pk", pk)
+            .key("sk", sk)
+            .condition_expression("attribute_exists(pm)")
+            .update_expression("SET dl = :now REMOVE pm, pc, b, l, e, h, f, cu, md, t, g")
+            .expression_attribute_values(":now", moment(now));
+        Ok(unless_refused(update.send().await)?.is_some())
     }
 
     /// Notes that the gateway has forgotten the card of a deleted payment method.
@@ -167,7 +184,7 @@ impl PaymentMethods {
             .key("sk", sk)
             .condition_expression("attribute_exists(dl)")
             .update_expression("REMOVE t, g");
-        unless_absent(update.send().await).map(|_| ())
+        unless_refused(update.send().await).map(|_| ())
     }
 
     /// A page of what the merchant keeps for one of its customers: what an export shows and an erasure deletes. Read
@@ -239,11 +256,6 @@ impl PaymentMethods {
 
 fn key(merchant: &MerchantId, id: &PaymentMethodId) -> (AttributeValue, AttributeValue) {
     (text(merchant.as_str()), text(format!("{PREFIX}{id}")))
-}
-
-/// Merchants' references have no `#`, and neither have ids.
-fn customer_of(merchant: &MerchantId, customer: &str) -> String {
-    format!("{merchant}#{customer}")
 }
 
 fn item(method: &PaymentMethod) -> Item {
@@ -322,15 +334,4 @@ fn start_key(merchant: &MerchantId, listing: &MethodListing, place: &Place<Payme
         Some(customer) => ("pc".to_owned(), text(customer_of(merchant, customer))),
     };
     Item::from([("pk".to_owned(), pk), ("sk".to_owned(), sk), of, ("ca".to_owned(), moment(place.created_at))])
-}
-
-/// The answer to an update; `None` if what was to be updated is not there.
-fn unless_absent<T, R: std::fmt::Debug>(
-    result: Result<T, SdkError<UpdateItemError, R>>,
-) -> Result<Option<T>, StoreError> {
-    match result {
-        Ok(output) => Ok(Some(output)),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),
-        Err(error) => Err(error.into()),
-    }
 }

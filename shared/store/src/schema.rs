@@ -41,6 +41,7 @@ pub const TABLES: [Table; 7] = [
         ttl: None,
         indexes: &[
             Index { name: "by_merchant", hash: "m", range: "ca", include: &["c"] },
+            Index { name: "by_customer", hash: "cu", range: "ca", include: &["c"] },
             Index { name: "due", hash: "ds", range: "da", include: &[] },
         ],
     },

@@ -42,6 +42,7 @@ pub fn payment(merchant: &MerchantId, key: &str) -> Payment {
             token: format!("pm_{key}"),
             stored: None,
         },
+        customer: None,
         description: Some("Order 17".to_owned()),
         metadata: BTreeMap::from([("order_id".to_owned(), "17".to_owned())]),
         webhook_url: None,

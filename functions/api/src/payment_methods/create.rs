@@ -4,10 +4,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
-    card::{Card, contains_card_number},
+    card::Card,
     field::FieldError,
     ids::PaymentMethodId,
-    payment_method::{AtGateway, CUSTOMER_CHARACTERS_MAX, NewPaymentMethod, PaymentMethod, is_customer},
+    payment_method::{AtGateway, NewPaymentMethod, PaymentMethod},
 };
 use florin_gateway::{CardToken, GatewayError};
 use florin_store::payment_methods::{Created, Kept};
@@ -128,7 +128,7 @@ fn created(method: &PaymentMethod) -> Response {
 fn read(api: &Api, object: Map<String, Value>) -> Result<Request, Problem> {
     let mut fields = Fields::new(object, "");
     let card = read_card(api, &mut fields);
-    let customer = customer(&mut fields);
+    let customer = fields.customer();
     let metadata = fields.metadata();
     fields.check()?;
     // Without a card there was an error.
@@ -145,18 +145,4 @@ fn read_card(api: &Api, fields: &mut Fields) -> Option<Card> {
     let card = card::read(api, &mut inner);
     fields.errors.extend(inner.finish());
     card
-}
-
-fn customer(fields: &mut Fields) -> Option<String> {
-    match fields.take("customer")? {
-        Value::String(text) if is_customer(&text) => return Some(text),
-        Value::String(text) if contains_card_number(&text) => fields.card_number_in_text("customer"),
-        _ => {
-            let detail = format!(
-                "The customer is a reference of yours: 1 to {CUSTOMER_CHARACTERS_MAX} characters A-Z a-z 0-9 _ . : -."
-            );
-            fields.wrong("customer", "customer_invalid", detail);
-        }
-    }
-    None
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
-use florin_domain::payment_method::{CUSTOMER_CHARACTERS_MAX, PaymentMethod, is_customer};
+use florin_domain::payment_method::PaymentMethod;
 use florin_store::payment_methods::MethodListing;
 use serde_json::Value;
 
@@ -32,9 +32,7 @@ fn listing(uri: &Uri) -> Result<MethodListing, Problem> {
     let mut parameters = Parameters::read(uri);
     let limit = parameters.limit();
     let after = parameters.cursor();
-    let rule = format!("A customer's reference of 1 to {CUSTOMER_CHARACTERS_MAX} characters A-Z a-z 0-9 _ . : -.");
-    let customer =
-        parameters.take("customer", "customer_invalid", &rule, |text| is_customer(text).then(|| text.to_owned()));
+    let customer = parameters.customer();
     let rule = "A card's fingerprint, as payment methods show it.";
     let fingerprint = parameters.take("fingerprint", "fingerprint_invalid", rule, |text| {
         is_plain_line(text, FINGERPRINT_CHARACTERS_MAX).then(|| text.to_owned())

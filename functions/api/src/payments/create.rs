@@ -56,6 +56,7 @@ impl Source {
 struct Request {
     money: Money,
     source: Source,
+    customer: Option<String>,
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     webhook_url: Option<String>,
@@ -63,11 +64,12 @@ struct Request {
 }
 
 impl Request {
-    /// The payment that is asked for.
-    fn paid_from(&self, source: CardSource) -> NewPayment {
+    /// The payment that is asked for. `owner` is the customer of the payment method: who pays, if nobody is named.
+    fn paid_from(&self, source: CardSource, owner: Option<String>) -> NewPayment {
         NewPayment {
             money: self.money,
             source,
+            customer: self.customer.clone().or(owner),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
@@ -97,8 +99,8 @@ pub(crate) async fn create(
         return replay(&api, &existing, &request, &headers).await;
     }
     let correlation = context::correlation(&headers, id.as_str());
-    let source = match resolve(&api, &caller.merchant_id, &id, &request.source).await {
-        Ok(source) => source,
+    let (source, owner) = match resolve(&api, &caller.merchant_id, &id, &request.source).await {
+        Ok(resolved) => resolved,
         // A replay is answered even while the gateway is away or when the payment method was deleted, and a reused key
         // is named even if the card is refused.
         Err(problem) => {
@@ -106,7 +108,7 @@ pub(crate) async fn create(
             return replay(&api, &existing, &request, &headers).await;
         }
     };
-    let payment = Payment::create(id, caller.merchant_id.clone(), request.paid_from(source), deps.clock.now());
+    let payment = Payment::create(id, caller.merchant_id.clone(), request.paid_from(source, owner), deps.clock.now());
     match deps.payments.create(&payment).await? {
         Written::Lost(existing) => replay(&api, &existing, &request, &headers).await,
         Written::Done(payment) => {
@@ -118,7 +120,7 @@ pub(crate) async fn create(
 
 /// Answers as the first time. A payment that still waits may have lost its event: it is published again.
 async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &HeaderMap) -> Result<Response, Problem> {
-    if let Some(pointer) = existing.differs_from(&request.paid_from(request.source.unresolved())) {
+    if let Some(pointer) = existing.differs_from(&request.paid_from(request.source.unresolved(), None)) {
         return Err(Problem::IdempotencyKeyReused(pointer));
     }
     let correlation = context::correlation(headers, existing.id.as_str());
@@ -138,15 +140,20 @@ fn card_expired(pointer: &str) -> FieldError {
     FieldError::new(pointer, "card_expired", "The card has expired.")
 }
 
-/// The source, with what it takes to charge it.
-async fn resolve(api: &Api, merchant_id: &MerchantId, id: &PaymentId, source: &Source) -> Result<CardSource, Problem> {
+/// The source, with what it takes to charge it, and the customer that it belongs to.
+async fn resolve(
+    api: &Api,
+    merchant_id: &MerchantId,
+    id: &PaymentId,
+    source: &Source,
+) -> Result<(CardSource, Option<String>), Problem> {
     let deps = &api.dependencies;
     match source {
         Source::Card(card) => {
             // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the
             // payment to the card of the first try, even if that try came to nothing.
             let key = format!("{id}/tokenise/{}", florin_platform::random::hex128());
-            Ok(card_source(card, deps.gateway.tokenise(card, &key).await?.token))
+            Ok((card_source(card, deps.gateway.tokenise(card, &key).await?.token), None))
         }
         Source::Stored(method_id) => {
             let wrong = |error| Problem::Fields(vec![error]);
@@ -155,7 +162,7 @@ async fn resolve(api: &Api, merchant_id: &MerchantId, id: &PaymentId, source: &S
             if method.card.expiry.is_past(deps.clock.now()) {
                 return Err(wrong(card_expired("/source/id")));
             }
-            Ok(method.source())
+            Ok((method.source(), method.customer))
         }
     }
 }
@@ -185,6 +192,7 @@ fn read(api: &Api, object: Map<String, Value>, now: Timestamp) -> Result<Request
     let amount = fields.required("amount", "amount_missing").and_then(|value| fields.amount(&value));
     let currency = currency(&mut fields);
     let source = source(api, &mut fields);
+    let customer = fields.customer();
     let description =
         fields.text("description", DESCRIPTION_CHARACTERS_MAX, "description_invalid", "description_too_long");
     let metadata = fields.metadata();
@@ -192,9 +200,15 @@ fn read(api: &Api, object: Map<String, Value>, now: Timestamp) -> Result<Request
     let when = when(&mut fields, now);
     let errors = fields.finish();
     match (amount, currency, source) {
-        (Some(amount), Some(currency), Some(source)) if errors.is_empty() => {
-            Ok(Request { money: Money::new(amount, currency), source, description, metadata, webhook_url, when })
-        }
+        (Some(amount), Some(currency), Some(source)) if errors.is_empty() => Ok(Request {
+            money: Money::new(amount, currency),
+            source,
+            customer,
+            description,
+            metadata,
+            webhook_url,
+            when,
+        }),
         _ => Err(errors),
     }
 }

@@ -6,6 +6,7 @@ pub mod sqs;
 
 use std::sync::Arc;
 
+use aws_sdk_dynamodb::Client;
 use axum::{
     Router,
     body::Body,
@@ -46,6 +47,8 @@ use florin_testing::{
     build,
     dynamo::Dynamo,
     fakes::{FakeGateway, RecordingPublisher},
+    faults::dynamo::InProcess,
+    meter::Meter,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -113,13 +116,28 @@ impl World {
     }
 
     async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
-        let dynamo = Dynamo::start().await;
+        let world = Self::without_api(Dynamo::start().await).await;
+        let app = world.instance(&world.dynamo.client, mode, rate, oidc).await;
+        Self { app, ..world }
+    }
+
+    /// In this database. The API's own calls go through `client`, those of the test do not.
+    pub async fn start_on(database: &InProcess, client: &Client) -> Self {
+        let (client_of_test, endpoint) = (database.test_client(), "in process".to_owned());
+        let dynamo = Dynamo { client: client_of_test, meter: Meter::default(), endpoint };
+        let world = Self::without_api(dynamo).await;
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = world.instance(client, Mode::Test, rate, None).await;
+        Self { app, ..world }
+    }
+
+    async fn without_api(dynamo: Dynamo) -> Self {
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
         for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
-        let world = Self {
+        Self {
             app: Router::new(),
             payments: Payments::new(dynamo.client.clone(), "payments"),
             merchants,
@@ -129,22 +147,20 @@ impl World {
             root_key,
             sqs: Sqs::new(),
             dynamo,
-        };
-        let app = world.instance(mode, rate, oidc).await;
-        Self { app, ..world }
+        }
     }
 
-    /// An instance of the API: it remembers nothing yet.
-    async fn instance(&self, mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Router {
-        let (queues, client) = (self.sqs.client().await, &self.dynamo.client);
+    /// An instance of the API, with this client of DynamoDB: it remembers nothing yet.
+    async fn instance(&self, client: &Client, mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Router {
+        let queues = self.sqs.client().await;
         let records = Records {
             failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
             audit: Audit::new(client.clone(), "audit"),
             now: || build::START,
         };
         router(Dependencies {
-            payments: self.payments.clone(),
-            merchants: self.merchants.clone(),
+            payments: Payments::new(client.clone(), "payments"),
+            merchants: Merchants::new(client.clone(), "merchants"),
             limiter: Limiter::new(Limits::new(client.clone(), "merchants"), rate),
             payment_methods: PaymentMethods::new(client.clone(), "merchants"),
             analytics: Analytics::reader(client.clone(), "analytics"),
@@ -165,7 +181,8 @@ impl World {
 
     /// What another instance of the same deployment answers, again and again the same one.
     pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
-        let app = self.instance(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await;
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = self.instance(&self.dynamo.client, Mode::Test, rate, None).await;
         async move |path: &str, bearer: &str| {
             let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
             let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();

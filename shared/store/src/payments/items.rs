@@ -15,7 +15,7 @@ use florin_domain::{
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text},
 };
 
 /// What the index partition of a merchant's refunds begins with.
@@ -39,6 +39,8 @@ pub(super) fn payment_item(payment: &Payment) -> Item {
             item.insert(name.to_owned(), value);
         }
     };
+    let customer = payment.customer.as_ref();
+    optional("cu", customer.map(|customer| text(customer_of(&payment.merchant_id, customer))));
     optional("d", payment.description.as_ref().map(text));
     optional("u", payment.webhook_url.as_ref().map(text));
     optional("pa", payment.process_at.map(moment));
@@ -87,7 +89,7 @@ pub(super) fn failure_items(failure: Option<&Failure>) -> (Option<AttributeValue
     (failure.map(|failure| text(&failure.code)), failure.map(|failure| text(&failure.message)))
 }
 
-fn source_value(source: &CardSource) -> AttributeValue {
+pub(super) fn source_value(source: &CardSource) -> AttributeValue {
     let mut item = Item::from([
         ("b".to_owned(), text(source.brand.as_str())),
         ("l".to_owned(), text(&source.last4)),
@@ -161,6 +163,7 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
             token: source.text("t")?.to_owned(),
             stored: stored_card(&source)?,
         },
+        customer: item.text_if_any("cu").map(customer_in).transpose()?,
         description: item.text_if_any("d").map(str::to_owned),
         metadata: metadata(&item),
         webhook_url: item.text_if_any("u").map(str::to_owned),
@@ -170,11 +173,18 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         cancel_requested_at: item.moment_if_any("cr")?,
         // An item of the first version has only a flag.
         stuck: failure(&item, "x", "xm").or_else(|| item.flag("x").then(|| Failure::new(CODE_UNANSWERED, ""))),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,
         lease_until: item.moment_if_any("le")?,
     })
+}
+
+/// The customer in what the index `by_customer` has it by.
+fn customer_in(key: &str) -> Result<String, StoreError> {
+    let (_, customer) = key.split_once('#').ok_or(StoreError::Corrupt { attribute: "cu" })?;
+    Ok(customer.to_owned())
 }
 
 fn stored_card(source: &Reader<'_>) -> Result<Option<StoredCard>, StoreError> {
@@ -204,6 +214,7 @@ pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
         gateway_reference: item.text_if_any("gr").map(str::to_owned),
         failure: failure(&item, "fc", "fm"),
         stuck: failure(&item, "x", "xm"),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,

@@ -215,6 +215,7 @@ fn tables_are_create_table_requests() {
         "AttributeDefinitions": [
             { "AttributeName": "pk", "AttributeType": "S" },
             { "AttributeName": "m", "AttributeType": "S" },
+            { "AttributeName": "cu", "AttributeType": "S" },
             { "AttributeName": "ca", "AttributeType": "N" },
             { "AttributeName": "ds", "AttributeType": "S" },
             { "AttributeName": "da", "AttributeType": "N" },
@@ -225,6 +226,14 @@ fn tables_are_create_table_requests() {
                 "IndexName": "by_merchant",
                 "KeySchema": [
                     { "AttributeName": "m", "KeyType": "HASH" },
+                    { "AttributeName": "ca", "KeyType": "RANGE" },
+                ],
+                "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
+            },
+            {
+                "IndexName": "by_customer",
+                "KeySchema": [
+                    { "AttributeName": "cu", "KeyType": "HASH" },
                     { "AttributeName": "ca", "KeyType": "RANGE" },
                 ],
                 "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
