@@ -22,7 +22,9 @@ use std::{
 };
 
 use florin_domain::card::{Card, CardInput, Mode};
-use florin_gateway::{Charge, ChargeRequest, Gateway, GatewayError, RefundRequest, StripeGateway};
+use florin_gateway::{
+    CODE_PAYMENT_METHOD_DELETED, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest, StripeGateway,
+};
 use florin_gateway_simulator::{Simulator, router};
 use florin_platform::clock::Clock;
 use florin_store::gateway::GatewayTable;
@@ -54,6 +56,8 @@ struct Deviations {
     refunds_too_much: bool,
     /// Refuses a description.
     refuses_description: bool,
+    /// Charges a card that is not attached any number of times, for any customer, and an attached one without its own.
+    forgets_attachment: bool,
     /// Takes only card numbers of 16 digits, and has no card errors when tokenising.
     takes_16_digits_only: bool,
 }
@@ -81,7 +85,7 @@ fn card(number: &str) -> Card {
 }
 
 fn request<'a>(payment_id: &'a str, token: &'a str, key: &'a str) -> ChargeRequest<'a> {
-    ChargeRequest { payment_id, token, amount: 10_000, currency: "NGN", description: None, key }
+    ChargeRequest { payment_id, token, customer: None, amount: 10_000, currency: "NGN", description: None, key }
 }
 
 async fn charge(gateway: &StripeGateway, number: &str, payment_id: &str) -> Result<Charge, GatewayError> {
@@ -100,14 +104,19 @@ async fn keeps_the_contract(subject: &Subject) {
     declines(subject, &gateway).await;
     replays(subject, &gateway).await;
     describes(subject, &gateway).await;
+    stores(subject, &gateway).await;
     finds(subject, &gateway, &paid, since).await;
     refunds(subject, &gateway, &paid).await;
     refuses_strangers(subject, &gateway).await;
 }
 
 async fn tokenises(subject: &Subject, gateway: &StripeGateway) {
-    let first = gateway.tokenise(&card(APPROVED), "token-1").await.unwrap().token;
-    let other = gateway.tokenise(&card(APPROVED), "token-2").await.unwrap().token;
+    let first = gateway.tokenise(&card(APPROVED), "token-1").await.unwrap();
+    let other = gateway.tokenise(&card(APPROVED), "token-2").await.unwrap();
+    assert!(first.fingerprint.is_some() && first.fingerprint == other.fingerprint);
+    let different = gateway.tokenise(&card(subject.declined.0), "token-4").await.unwrap();
+    assert!(different.fingerprint.is_some() && first.fingerprint != different.fingerprint);
+    let (first, other) = (first.token, other.token);
     assert!(first.starts_with("pm_") && first != other);
     let again = gateway.tokenise(&card(APPROVED), "token-1").await.unwrap().token;
     assert_eq!(again != first, subject.deviations.forgets_keys);
@@ -154,6 +163,42 @@ async fn describes(subject: &Subject, gateway: &StripeGateway) {
     }
 }
 
+async fn stores(subject: &Subject, gateway: &StripeGateway) {
+    let (token, customer) = reusable(gateway, "pm_stored").await;
+    let (_, other) = reusable(gateway, "pm_other").await;
+    assert!(customer.starts_with("cus_") && customer != other, "{customer}");
+    let pay = async |payment: &str, token: &str, customer: Option<&str>| {
+        let key = format!("{payment}/charge");
+        gateway.charge(&ChargeRequest { customer, ..request(payment, token, &key) }).await
+    };
+    for payment in ["pay_stored_1", "pay_stored_2"] {
+        assert!(pay(payment, &token, Some(&customer)).await.unwrap().reference.starts_with("pi_"));
+    }
+    let strict = !subject.deviations.forgets_attachment;
+    let is_deleted = |answer: &Result<Charge, GatewayError>| matches!(answer, Err(GatewayError::Declined { code, .. }) if code == CODE_PAYMENT_METHOD_DELETED);
+    let is_rejected = |answer: &Result<Charge, GatewayError>| matches!(answer, Err(GatewayError::Rejected { .. }));
+    assert_eq!(is_rejected(&pay("pay_without", &token, None).await), strict);
+    assert_eq!(is_deleted(&pay("pay_for_other", &token, Some(&other)).await), strict);
+    let once = gateway.tokenise(&card(APPROVED), "once/tokenise").await.unwrap().token;
+    pay("pay_once", &once, None).await.unwrap();
+    assert_eq!(is_rejected(&pay("pay_twice", &once, None).await), strict);
+    assert_eq!(gateway.attach(&once, "pm_once", "once/attach").await.is_err(), strict);
+
+    for key in ["detach-1", "detach-1", "detach-2"] {
+        gateway.detach(&token, key).await.unwrap();
+    }
+    gateway.detach("pm_unknown", "detach-3").await.unwrap();
+    assert_eq!(is_deleted(&pay("pay_detached", &token, Some(&customer)).await), strict);
+    assert!(is_deleted(&pay("pay_nobody", "pm_unknown", Some(&customer)).await));
+}
+
+/// A card that may be charged again and again.
+async fn reusable(gateway: &StripeGateway, name: &str) -> (String, String) {
+    let token = gateway.tokenise(&card(APPROVED), name).await.unwrap().token;
+    let customer = gateway.attach(&token, name, &format!("{name}/attach")).await.unwrap();
+    (token, customer)
+}
+
 async fn finds(subject: &Subject, gateway: &StripeGateway, paid: &Charge, since: i64) {
     let found = gateway.find_charge("pay_paid", since).await;
     if subject.deviations.refuses_created {
@@ -164,10 +209,11 @@ async fn finds(subject: &Subject, gateway: &StripeGateway, paid: &Charge, since:
     assert_eq!(gateway.find_charge("pay_declined", since).await.unwrap(), None);
     assert_eq!(gateway.find_charge("pay_never", since).await.unwrap(), None);
     // More than a page further on, from either end.
-    let token = gateway.tokenise(&card(APPROVED), "token-many").await.unwrap().token;
+    let (token, customer) = reusable(gateway, "token-many").await;
     for number in 0..110 {
         let (payment, key) = (format!("pay_many_{number}"), format!("many/{number}"));
-        gateway.charge(&request(&payment, &token, &key)).await.unwrap();
+        let charge = ChargeRequest { customer: Some(&customer), ..request(&payment, &token, &key) };
+        gateway.charge(&charge).await.unwrap();
     }
     assert_eq!(gateway.find_charge("pay_paid", since).await.unwrap().as_ref(), Some(paid));
     assert!(gateway.find_charge("pay_many_109", since).await.unwrap().is_some());
@@ -277,6 +323,7 @@ fn localstripe(url: String) -> Subject {
             lists_oldest_first: true,
             refunds_too_much: true,
             refuses_description: true,
+            forgets_attachment: true,
             takes_16_digits_only: true,
         },
     }

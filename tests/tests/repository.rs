@@ -303,6 +303,48 @@ fn sqs_can_keep_every_wait_that_is_left_to_it() {
     const { assert!(effect::LEASE_MS < DUE_AFTER_MS) };
 }
 
+/// The value of a product of whole numbers, such as `64 * 1024`.
+fn product(text: &str) -> Option<i64> {
+    text.split('*').map(|factor| factor.trim().replace('_', "").parse::<i64>().ok()).product()
+}
+
+/// The constant of this name in a source, or the default of a template's parameter.
+fn constant(source: &str, name: &str) -> Option<i64> {
+    let after = |start: &str| source.split_once(start).map(|(_, rest)| rest);
+    let of_code = || after(&format!("const {name}: "))?.split_once('=')?.1.split_once(';').map(|(value, _)| value);
+    let of_template = || after(&format!("\n  {name}:\n"))?.split_once("Default: ")?.1.lines().next();
+    product(of_code().or_else(of_template)?)
+}
+
+/// Rows `| limit | value | constant | file |` whose value is not that of the constant, and how many rows there are.
+fn wrong_limits(document: &str) -> (Vec<String>, usize) {
+    let rows = document.lines().filter(|line| line.ends_with("` |") && line.matches('|').count() == 5);
+    let (mut wrong, mut count) = (Vec::new(), 0);
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(|cell| cell.trim().trim_matches('`')).collect();
+        let value = cells[2].split(' ').next().and_then(|number| product(&number.replace(',', "")));
+        if value.is_none() || value != constant(&read(cells[4]), cells[3]) {
+            wrong.push(row.to_owned());
+        }
+        count += 1;
+    }
+    (wrong, count)
+}
+
+#[test]
+fn the_limits_that_are_documented_are_those_of_the_code() {
+    let document = read("docs/limits.md");
+    let (wrong, count) = wrong_limits(&document);
+    assert_eq!(wrong, Vec::<String>::new());
+    assert!(count > 30, "only {count} limits found");
+
+    for (from, to) in [("65,536", "65,535"), ("1,000 requests a second", "2,000 requests a second")] {
+        assert_eq!(wrong_limits(&document.replace(from, to)).0.len(), 1, "{from}");
+    }
+    let missing = "| x | 1 s | `NO_SUCH_LIMIT_MAX` | `shared/domain/src/rate.rs` |";
+    assert_eq!(wrong_limits(missing).0.len(), 1);
+}
+
 /// What is wrong with a file, by line.
 fn untidy(path: &str, text: &str) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -426,6 +468,7 @@ fn codes_in(source: &str) -> BTreeSet<String> {
             "_many_entries",
             "_expired",
             "_live_mode",
+            "_limited",
         ];
         text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_') && known.iter().any(|end| text.ends_with(end))
     };

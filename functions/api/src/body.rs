@@ -12,6 +12,7 @@ use florin_domain::{
     field::FieldError,
     money::AMOUNT_MAX_MINOR_UNITS,
     payment::{METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX},
+    payment_method::{CUSTOMER_CHARACTERS_MAX, is_customer},
 };
 use serde_json::{Map, Value};
 
@@ -40,6 +41,11 @@ pub(crate) fn is_plain_line(text: &str, characters_max: usize) -> bool {
         && !contains_card_number(text)
 }
 
+/// How a customer is named.
+pub(crate) fn customer_rule() -> String {
+    format!("The customer is a reference of yours: 1 to {CUSTOMER_CHARACTERS_MAX} characters A-Z a-z 0-9 _ . : -.")
+}
+
 /// Reads the whole body as one JSON object.
 pub(crate) async fn object(body: Body, headers: &HeaderMap) -> Result<Map<String, Value>, Problem> {
     parse(&bytes(body, headers).await?)
@@ -55,7 +61,8 @@ pub(crate) async fn object_if_any(body: Body, headers: &HeaderMap) -> Result<Map
     parse(&bytes?)
 }
 
-async fn bytes(body: Body, headers: &HeaderMap) -> Result<Bytes, Problem> {
+/// The whole body, if it is not too long.
+pub(crate) async fn bytes(body: Body, headers: &HeaderMap) -> Result<Bytes, Problem> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<usize>().ok());
     if announced.is_some_and(|bytes| bytes > BODY_BYTES_MAX) {
         return Err(Problem::BodyTooLarge);
@@ -93,6 +100,11 @@ impl Fields {
 
     pub(crate) fn pointer_to(&self, name: &str) -> String {
         format!("{}/{}", self.pointer, name.replace('~', "~0").replace('/', "~1"))
+    }
+
+    /// Where the object stands.
+    pub(crate) fn pointer(&self) -> &str {
+        &self.pointer
     }
 
     /// Notes that the field breaks a rule.
@@ -205,11 +217,21 @@ impl Fields {
         Some(text)
     }
 
+    /// The merchant's reference of one of its customers, which may be left out.
+    pub(crate) fn customer(&mut self) -> Option<String> {
+        match self.take("customer")? {
+            Value::String(text) if is_customer(&text) => return Some(text),
+            Value::String(text) if contains_card_number(&text) => self.card_number_in_text("customer"),
+            _ => self.wrong("customer", "customer_invalid", customer_rule()),
+        }
+        None
+    }
+
     pub(crate) fn card_number_in_text(&mut self, name: &str) {
         self.wrong(name, "card_number_in_text", CARD_NUMBER_IN_TEXT);
     }
 
-    /// The metadata of a payment or refund.
+    /// The metadata of whatever is created.
     pub(crate) fn metadata(&mut self) -> BTreeMap<String, String> {
         let entries = match self.take("metadata") {
             None => return BTreeMap::new(),

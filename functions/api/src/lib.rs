@@ -5,37 +5,54 @@
 
 mod analytics;
 mod announce;
+mod api_keys;
+mod audit_log;
 mod auth;
 mod body;
+mod card;
 mod context;
+mod customers;
 mod docs;
+mod external;
+mod headers;
 mod health;
 mod idempotency;
+mod limits;
+mod login;
+mod merchants;
+mod oauth;
 pub mod openapi;
 mod ops;
 mod path;
+mod payment_methods;
 mod payments;
 mod permission;
 pub mod problem;
 mod query;
 mod refunds;
+mod sessions;
+mod told;
+mod users;
+mod wellknown;
 
 use std::sync::Arc;
 
 use axum::{
     Router, middleware,
-    routing::{get, post},
+    routing::{delete, get, patch, post},
 };
 use florin_domain::card::Mode;
 use florin_gateway::Gateway;
 use florin_messaging::Publisher;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, oidc::Oidc, secrets::RootKey, tokens::Tokens};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payments::Payments,
+    analytics::Analytics, audit::Audit, breaker::SharedBreaker, merchants::Merchants, payment_methods::PaymentMethods,
+    payments::Payments,
 };
 
 pub use crate::{
-    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, ops::queues::Queues,
+    auth::KEY_AGE_MS_MAX, body::BODY_BYTES_MAX, customers::erase::PAYMENTS_PER_ERASURE_MAX,
+    idempotency::IDEMPOTENCY_KEY_CHARACTERS_MAX, limits::Limiter, merchants::SignUp, ops::queues::Queues,
 };
 
 use crate::problem::Problem;
@@ -46,6 +63,10 @@ pub struct Dependencies {
     pub payments: Payments,
     /// The merchants table.
     pub merchants: Merchants,
+    /// How many requests each caller may make.
+    pub limiter: Limiter,
+    /// Payment methods.
+    pub payment_methods: PaymentMethods,
     /// The counters.
     pub analytics: Analytics,
     /// The circuit breaker around the gateway, as the processor sees it.
@@ -60,10 +81,16 @@ pub struct Dependencies {
     pub publisher: Arc<dyn Publisher>,
     /// From which keyed hashes are derived.
     pub root_key: RootKey,
+    /// Makes and checks access tokens.
+    pub tokens: Tokens,
+    /// Checks the tokens of another issuer, if the deployment names one.
+    pub oidc: Option<Oidc>,
     /// Which webhook URLs may be asked for.
     pub guard: Guard,
     /// Whether this deployment moves real money.
     pub mode: Mode,
+    /// Who may sign merchants up.
+    pub sign_up: SignUp,
     /// The time.
     pub clock: Clock,
 }
@@ -72,6 +99,8 @@ pub struct Dependencies {
 pub(crate) struct Api {
     pub(crate) dependencies: Dependencies,
     pub(crate) keys: auth::Keys,
+    pub(crate) sessions: sessions::Sessions,
+    pub(crate) known_merchants: external::KnownMerchants,
 }
 
 macro_rules! routes {
@@ -97,6 +126,9 @@ routes! {
     get "/metrics" => health::metrics;
     get "/openapi.json" => docs::openapi;
     get "/docs" => docs::docs;
+    get "/.well-known/jwks.json" => wellknown::jwks;
+    get "/.well-known/openid-configuration" => wellknown::configuration;
+    post "/oauth/token" => oauth::token;
     get "/v1/payments" => payments::list::list;
     post "/v1/payments" => payments::create::create;
     get "/v1/payments/{id}" => payments::get::get;
@@ -108,7 +140,31 @@ routes! {
     post "/v1/payments/{id}/refunds" => refunds::create::create;
     get "/v1/refunds" => refunds::list::list;
     get "/v1/refunds/{id}" => refunds::get::get;
+    get "/v1/payment_methods" => payment_methods::list::list;
+    post "/v1/payment_methods" => payment_methods::create::create;
+    get "/v1/payment_methods/{id}" => payment_methods::get::get;
+    delete "/v1/payment_methods/{id}" => payment_methods::delete::delete;
+    get "/v1/customers/{customer}/export" => customers::export::export;
+    post "/v1/customers/{customer}/erase" => customers::erase::erase;
     get "/v1/analytics/payments" => analytics::payments;
+    post "/v1/merchants" => merchants::sign_up;
+    get "/v1/merchants/me" => merchants::me;
+    patch "/v1/merchants/me" => merchants::change;
+    get "/v1/api_keys" => api_keys::list;
+    post "/v1/api_keys" => api_keys::create;
+    get "/v1/api_keys/{id}" => api_keys::get;
+    delete "/v1/api_keys/{id}" => api_keys::revoke;
+    post "/v1/auth/login" => login::login;
+    post "/v1/auth/refresh" => login::refresh;
+    post "/v1/auth/logout" => login::logout;
+    post "/v1/auth/accept_invitation" => login::accept_invitation;
+    get "/v1/users" => users::list;
+    post "/v1/users" => users::invite;
+    get "/v1/users/{id}" => users::get;
+    patch "/v1/users/{id}" => users::change;
+    delete "/v1/users/{id}" => users::remove;
+    post "/v1/users/{id}/invite" => users::invite_again;
+    get "/v1/audit_log" => audit_log::list;
     get "/v1/ops/stuck" => ops::stuck::list;
     get "/v1/ops/queues" => ops::queues::list;
     get "/v1/ops/dead_letters/{consumer}" => ops::dead_letters::list;
@@ -122,7 +178,12 @@ routes! {
 
 /// The API as a service.
 pub fn router(dependencies: Dependencies) -> Router {
-    let api = Arc::new(Api { dependencies, keys: auth::Keys::default() });
+    let api = Arc::new(Api {
+        dependencies,
+        keys: auth::Keys::default(),
+        sessions: sessions::Sessions::default(),
+        known_merchants: external::KnownMerchants::default(),
+    });
     routes()
         .fallback(async || Problem::RouteNotFound)
         .method_not_allowed_fallback(async || Problem::MethodNotAllowed)

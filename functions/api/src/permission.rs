@@ -6,7 +6,7 @@ use std::{marker::PhantomData, ops::Deref, sync::Arc};
 use axum::{extract::FromRequestParts, http::request::Parts};
 use florin_domain::permission::Permission;
 
-use crate::{Api, auth::Caller, problem::Problem};
+use crate::{Api, auth::Caller, context::Slot, problem::Problem};
 
 /// A permission as a type.
 pub(crate) trait Needed: Send + Sync {
@@ -27,7 +27,11 @@ macro_rules! needed {
     };
 }
 
-needed!(PaymentsRead PaymentsWrite RefundsWrite AnalyticsRead);
+needed!(
+    PaymentsRead PaymentsWrite RefundsWrite PaymentMethodsRead PaymentMethodsWrite AnalyticsRead MerchantRead
+    MerchantWrite KeysRead KeysWrite UsersRead UsersWrite AuditRead
+    CustomersManage
+);
 
 /// The caller, who may do this.
 pub(crate) struct May<P>(pub(crate) Caller, PhantomData<P>);
@@ -45,6 +49,11 @@ impl<P: Needed> FromRequestParts<Arc<Api>> for May<P> {
 
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Problem> {
         let caller = Caller::from_request_parts(parts, api).await?;
+        let slot = parts.extensions.get::<Arc<Slot>>().map(AsRef::as_ref);
+        if let Some(slot) = slot {
+            slot.acts(caller.actor.id());
+        }
+        api.dependencies.limiter.admit(caller.actor.id(), slot, api.dependencies.clock.now()).await?;
         if caller.permissions.contains(P::PERMISSION) {
             Ok(Self(caller, PhantomData))
         } else {

@@ -3,7 +3,7 @@
 //! One bad request always yields one code. The order in which a request is judged:
 //!
 //! 1. route (404), method (405)
-//! 2. API key or operator key (401), permission (403)
+//! 2. API key or operator key (401), rate (429), permission (403)
 //! 3. `Content-Type` (415), `Idempotency-Key` (400), size (413), JSON (400)
 //! 4. query parameters (400)
 //! 5. fields (422): all wrong ones are listed; `code` is that of the first, in the order of `payments::create`
@@ -20,6 +20,7 @@ use axum::{
 };
 use florin_domain::{field::FieldError, permission::Permission};
 use florin_gateway::GatewayError;
+use florin_platform::{oidc::OidcError, tokens::TokenError};
 use florin_store::StoreError;
 use serde::Serialize;
 
@@ -41,8 +42,17 @@ pub enum Problem {
     ApiKeyMissing,
     /// A key that authenticates nobody.
     ApiKeyInvalid,
+    /// An access token that is not ours, or whose session, user or key is no more.
+    TokenInvalid,
+    /// An access token that was good once.
+    TokenExpired,
     /// No key of an operator.
     OperatorKeyInvalid,
+    /// The caller makes more requests than it may.
+    TooManyRequests {
+        /// When there is room for the next one, in seconds.
+        retry_after_seconds: i64,
+    },
     /// The caller lacks this permission.
     Forbidden(Permission),
     /// Not `application/json`.
@@ -65,6 +75,8 @@ pub enum Problem {
     IdempotencyKeyReused(&'static str),
     /// The gateway refused the card.
     CardRefused {
+        /// Where the card stands in the request.
+        pointer: &'static str,
         /// The gateway's reason.
         code: String,
         /// For a person.
@@ -72,10 +84,31 @@ pub enum Problem {
     },
     /// The gateway cannot be reached, or did not answer in time.
     GatewayUnavailable,
+    /// Address and password are not those of a user.
+    CredentialsInvalid,
+    /// Too many wrong passwords for this address.
+    LoginLocked {
+        /// For how long.
+        seconds: u64,
+    },
+    /// A refresh token that is not good, or not any more.
+    SessionEnded,
+    /// An invitation that is not open.
+    InvitationInvalid,
+    /// Only an owner may do this to an owner.
+    OwnerNeeded,
+    /// There is no such merchant (any more).
+    MerchantNotFound,
+    /// The merchant has no such API key.
+    ApiKeyNotFound,
+    /// The merchant has no such user.
+    UserNotFound,
     /// The merchant has no such payment.
     PaymentNotFound,
     /// The merchant has no such refund.
     RefundNotFound,
+    /// The merchant has no such payment method.
+    PaymentMethodNotFound,
     /// No consumer has this name.
     ConsumerNotFound,
     /// The state of what the request is about does not allow it.
@@ -102,10 +135,28 @@ impl From<StoreError> for Problem {
     }
 }
 
+impl From<TokenError> for Problem {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Invalid => Self::TokenInvalid,
+            TokenError::Expired => Self::TokenExpired,
+        }
+    }
+}
+
+impl From<OidcError> for Problem {
+    fn from(error: OidcError) -> Self {
+        match error {
+            OidcError::Token(error) => error.into(),
+            OidcError::Unavailable(_) => Self::Unavailable(error.to_string()),
+        }
+    }
+}
+
 impl From<GatewayError> for Problem {
     fn from(error: GatewayError) -> Self {
         match error {
-            GatewayError::Declined { code, message, .. } => Self::CardRefused { code, message },
+            GatewayError::Declined { code, message, .. } => Self::CardRefused { pointer: "/source", code, message },
             GatewayError::Unreachable { .. } | GatewayError::Unavailable { .. } | GatewayError::Unknown { .. } => {
                 Self::GatewayUnavailable
             }
@@ -138,6 +189,7 @@ pub(crate) struct Described {
     code: String,
     detail: String,
     errors: Vec<FieldError>,
+    retry_after_seconds: Option<u64>,
 }
 
 impl Problem {
@@ -148,6 +200,7 @@ impl Problem {
             code: code.to_owned(),
             detail: detail.to_owned(),
             errors: Vec::new(),
+            retry_after_seconds: None,
         };
         match self {
             Self::RouteNotFound => {
@@ -168,11 +221,23 @@ impl Problem {
             Self::ApiKeyInvalid => {
                 described(StatusCode::UNAUTHORIZED, "Unauthorized", "api_key_invalid", "The API key is not valid.")
             }
+            Self::TokenInvalid => {
+                described(StatusCode::UNAUTHORIZED, "Unauthorized", "token_invalid", "The access token is not valid.")
+            }
+            Self::TokenExpired => {
+                described(StatusCode::UNAUTHORIZED, "Unauthorized", "token_expired", "The access token has expired.")
+            }
             Self::OperatorKeyInvalid => described(
                 StatusCode::UNAUTHORIZED,
                 "Unauthorized",
                 "operator_key_invalid",
                 "Send the operator key as 'Authorization: Bearer op_…'.",
+            ),
+            Self::TooManyRequests { retry_after_seconds } => described(
+                StatusCode::TOO_MANY_REQUESTS,
+                "Too many requests",
+                "rate_limited",
+                &format!("These are more requests than allowed. Come back after {retry_after_seconds} s."),
             ),
             Self::Forbidden(permission) => described(
                 StatusCode::FORBIDDEN,
@@ -215,8 +280,8 @@ impl Problem {
                 let errors = vec![FieldError::new(pointer, "idempotency_key_reused", detail)];
                 with_fields(StatusCode::UNPROCESSABLE_ENTITY, "Unprocessable content", errors)
             }
-            Self::CardRefused { code, message } => Described {
-                errors: vec![FieldError::new("/source", "card_refused", message.clone())],
+            Self::CardRefused { pointer, code, message } => Described {
+                errors: vec![FieldError::new(pointer, "card_refused", message.clone())],
                 ..described(StatusCode::PAYMENT_REQUIRED, "Payment required", &code, &message)
             },
             Self::GatewayUnavailable => described(
@@ -225,12 +290,57 @@ impl Problem {
                 "gateway_unavailable",
                 "The gateway did not answer. Nothing was charged; send the same request again.",
             ),
+            Self::CredentialsInvalid => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "credentials_invalid",
+                "Mail address and password are not those of a user.",
+            ),
+            Self::LoginLocked { seconds } => Described {
+                retry_after_seconds: Some(seconds),
+                ..described(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    "Too many requests",
+                    "login_locked",
+                    "There were too many wrong passwords for this mail address; wait before the next try.",
+                )
+            },
+            Self::SessionEnded => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "session_ended",
+                "The refresh token is not good, or not any more: sign in again.",
+            ),
+            Self::InvitationInvalid => described(
+                StatusCode::UNAUTHORIZED,
+                "Unauthorized",
+                "invitation_invalid",
+                "The invitation is not open: it was accepted, replaced, withdrawn or is older than a week.",
+            ),
+            Self::OwnerNeeded => {
+                described(StatusCode::FORBIDDEN, "Forbidden", "owner_needed", "Only an owner may do this to an owner.")
+            }
+            Self::MerchantNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "merchant_not_found", "There is no such merchant.")
+            }
+            Self::ApiKeyNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "api_key_not_found", "There is no such API key.")
+            }
+            Self::UserNotFound => {
+                described(StatusCode::NOT_FOUND, "Not found", "user_not_found", "There is no such user.")
+            }
             Self::PaymentNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "payment_not_found", "There is no such payment.")
             }
             Self::RefundNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "refund_not_found", "There is no such refund.")
             }
+            Self::PaymentMethodNotFound => described(
+                StatusCode::NOT_FOUND,
+                "Not found",
+                "payment_method_not_found",
+                "There is no such payment method.",
+            ),
             Self::ConsumerNotFound => {
                 described(StatusCode::NOT_FOUND, "Not found", "consumer_not_found", "There is no such consumer.")
             }
@@ -270,13 +380,21 @@ fn with_fields(status: StatusCode, title: &'static str, errors: Vec<FieldError>)
         code: first.map_or("invalid", |error| error.code).to_owned(),
         detail: first.map(|error| error.detail.clone()).unwrap_or_default(),
         errors,
+        retry_after_seconds: None,
     }
 }
 
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
+        let retry_after = match self {
+            Self::TooManyRequests { retry_after_seconds } => Some(HeaderValue::from(retry_after_seconds)),
+            _ => None,
+        };
         let described = self.describe();
         let mut response = described.status.into_response();
+        if let Some(retry_after) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, retry_after);
+        }
         response.extensions_mut().insert(described);
         response
     }
@@ -314,6 +432,9 @@ pub(crate) fn render(mut response: Response, request_id: &str) -> Response {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER_SECONDS));
         }
         _ => {}
+    }
+    if let Some(seconds) = described.retry_after_seconds {
+        headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
     response
 }

@@ -4,12 +4,15 @@ use std::{collections::BTreeMap, fmt::Display, str::FromStr};
 
 use axum::{Json, http::Uri};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use florin_domain::{field::FieldError, money::Currency, time::Timestamp};
+use florin_domain::{field::FieldError, money::Currency, payment_method::is_customer, time::Timestamp};
 use florin_store::payments::{Listed, Listing, PAGE_ITEMS_MAX, Page, Place};
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::{body::FIELD_NAME_CHARACTERS_MAX, problem::Problem};
+use crate::{
+    body::{FIELD_NAME_CHARACTERS_MAX, customer_rule},
+    problem::Problem,
+};
 
 /// Longest query string, in bytes.
 const QUERY_BYTES_MAX: usize = 4_096;
@@ -76,6 +79,17 @@ impl Parameters {
         limit.unwrap_or(LIMIT_DEFAULT)
     }
 
+    /// Where the list goes on.
+    pub(crate) fn cursor<I: FromStr>(&mut self) -> Option<Place<I>> {
+        self.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor)
+    }
+
+    /// Whose are asked for, of the merchant's customers.
+    pub(crate) fn customer(&mut self) -> Option<String> {
+        let text = |text: &str| is_customer(text).then(|| text.to_owned());
+        self.take("customer", "customer_invalid", &customer_rule(), text)
+    }
+
     pub(crate) fn currency(&mut self) -> Option<Currency> {
         self.take("currency", "currency_invalid", "An ISO 4217 code in capitals, such as NGN.", Currency::parse)
     }
@@ -96,9 +110,17 @@ pub(crate) fn listing<T: Listed>(
     status_rule: &str,
     status: impl FnOnce(&str) -> Option<T::Status>,
 ) -> Result<Listing<T>, Problem> {
-    let mut parameters = Parameters::read(uri);
+    listing_from(Parameters::read(uri), status_rule, status)
+}
+
+/// What is left of these parameters, as of every list of payments or refunds.
+pub(crate) fn listing_from<T: Listed>(
+    mut parameters: Parameters,
+    status_rule: &str,
+    status: impl FnOnce(&str) -> Option<T::Status>,
+) -> Result<Listing<T>, Problem> {
     let limit = parameters.limit();
-    let after = parameters.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode_cursor);
+    let after = parameters.cursor();
     let status = parameters.take("status", "status_invalid", status_rule, status);
     let currency = parameters.currency();
     let created_from = parameters.moment("created_from", "created_from_invalid").unwrap_or(Timestamp::MIN);
@@ -110,16 +132,21 @@ pub(crate) fn listing<T: Listed>(
         parameters.wrong("cursor", "cursor_invalid", "The cursor is of a list of another range.");
     }
     parameters.finish()?;
-    Ok(Listing { limit, after, status, currency, created_from, created_to })
+    Ok(Listing { limit, after, status, currency, customer: None, created_from, created_to })
 }
 
 /// A page of a list, as clients see it.
 pub(crate) fn page<T: Listed, V: Serialize>(page: &Page<T>, view: impl Fn(&T) -> V) -> Json<Value> {
+    page_of(&page.items.iter().map(view).collect::<Vec<_>>(), page.next.as_ref())
+}
+
+/// A page of these views, and where the next one begins.
+pub(crate) fn page_of<V: Serialize, I: Display>(views: &[V], next: Option<&Place<I>>) -> Json<Value> {
     Json(json!({
         "object": "list",
-        "data": page.items.iter().map(view).collect::<Vec<_>>(),
-        "has_more": page.next.is_some(),
-        "next_cursor": page.next.as_ref().map(encode_cursor),
+        "data": views,
+        "has_more": next.is_some(),
+        "next_cursor": next.map(encode_cursor),
     }))
 }
 

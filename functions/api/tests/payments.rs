@@ -30,7 +30,7 @@ async fn a_payment_is_created_in_one_write_and_announced() {
     let expected = json!({
         "id": id, "object": "payment", "status": "pending", "amount": 10000, "currency": "NGN", "amount_refunded": 0,
         "source": { "type": "card", "brand": "visa", "last4": "4242", "expiry": "12/30", "holder_name": "Ada Obi" },
-        "description": "Order 17", "metadata": { "order_id": "17" }, "webhook_url": "https://shop.example/hooks",
+        "customer": null, "description": "Order 17", "metadata": { "order_id": "17" }, "webhook_url": "https://shop.example/hooks",
         "failure": null, "gateway_reference": null, "process_at": null,
         "cancel_requested": false, "stuck": false,
         "created_at": "2026-11-21T09:00:00.000Z", "updated_at": "2026-11-21T09:00:00.000Z", "version": 1
@@ -88,6 +88,7 @@ async fn a_key_used_for_another_request_names_the_first_field_that_differs() {
         ("/source/number", json!("5555555555554444")),
         ("/source/expiry", json!("11/30")),
         ("/source/holder_name", json!("Eve")),
+        ("/customer", json!("c-1")),
         ("/description", json!(null)),
         ("/metadata", json!({})),
         ("/webhook_url", json!("https://shop.example/other")),
@@ -196,6 +197,20 @@ async fn lists_page_newest_first_and_filter() {
     assert_eq!(completed.status, Status::Completed);
     world.payments.save(&payment, &completed).await.unwrap();
     assert_eq!(pages(&world, "status=completed&limit=1").await, [ids[2].clone()]);
+
+    let mut of_customer = Vec::new();
+    for n in 0..3 {
+        let payment = world.payment(&format!("c{n}"), &body_with("/customer", json!("c:1"))).await;
+        assert_eq!(payment.customer.as_deref(), Some("c:1"));
+        of_customer.insert(0, payment.id.to_string());
+        world.clock.advance_ms(1_000);
+    }
+    assert_eq!(pages(&world, "customer=c:1&limit=2").await, of_customer);
+    assert_eq!(pages(&world, "customer=c:1&currency=KES").await.len(), 0);
+    assert_eq!(pages(&world, "customer=c:2").await.len(), 0);
+    assert_eq!(world.get_as_other("/v1/payments?customer=c:1", 200).await.body["data"], json!([]));
+    assert_eq!(world.get("/v1/payments?customer=Ada%20Obi", 400).await.errors(), [("customer", "customer_invalid")]);
+    assert_eq!(world.get("/v1/refunds?customer=c:1", 400).await.errors(), [("customer", "parameter_unknown")]);
 }
 
 /// Follows the cursors to the end.

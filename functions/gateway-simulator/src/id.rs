@@ -43,7 +43,12 @@ pub(crate) fn last(prefix: &str) -> String {
 /// The prefix and random digits.
 pub(crate) fn random(prefix: &str) -> String {
     let bytes: [u8; RANDOM_DIGITS] = florin_platform::random::bytes();
-    prefix.chars().chain(bytes.into_iter().map(|byte| digit(u64::from(byte)))).collect()
+    format!("{prefix}{}", digits(&bytes))
+}
+
+/// The first bytes as digits: as many as an id has random ones.
+pub(crate) fn digits(bytes: &[u8]) -> String {
+    bytes.iter().take(RANDOM_DIGITS).map(|byte| digit(u64::from(*byte))).collect()
 }
 
 /// Whether it can be an id with that prefix; what cannot is not looked up.

@@ -3,10 +3,12 @@
 //! It keeps its charges in a table of its own, so that anybody can count them, and knows the test cards of product.md.
 //! What it speaks, and where it differs from Stripe, is in `docs/gateway.md`.
 //!
-//! Of a card it stores brand, last four digits, expiry and holder; number and security code end with the request.
+//! Of a card it stores brand, last four digits, expiry, holder and a keyed fingerprint; number and security code end
+//! with the request.
 
 mod behaviour;
 mod card;
+mod customers;
 mod failure;
 mod id;
 mod idempotency;
@@ -86,6 +88,10 @@ pub fn router(simulator: Arc<Simulator>) -> Router {
     Router::new()
         .route("/v1/payment_methods", post(payment_methods::create).get(payment_methods::list))
         .route("/v1/payment_methods/{id}", get(payment_methods::retrieve))
+        .route("/v1/payment_methods/{id}/attach", post(payment_methods::attach))
+        .route("/v1/payment_methods/{id}/detach", post(payment_methods::detach))
+        .route("/v1/customers", post(customers::create).get(customers::list))
+        .route("/v1/customers/{id}", get(customers::retrieve))
         .route("/v1/payment_intents", post(payment_intents::create).get(payment_intents::list))
         .route("/v1/payment_intents/{id}", get(payment_intents::retrieve))
         .route("/v1/payment_intents/{id}/confirm", post(payment_intents::confirm))

@@ -11,8 +11,7 @@ async fn main() -> anyhow::Result<()> {
     telemetry::init();
     let client = aws_sdk_dynamodb::Client::new(&aws::config().await);
     let table = GatewayTable::new(client, config::required("GATEWAY_TABLE")?);
-    let api_key = config::required("GATEWAY_API_KEY")?.into();
-    let simulator = Arc::new(Simulator::new(table, api_key, Clock::System));
+    let simulator = Arc::new(Simulator::new(table, config::simulator_key()?, Clock::System));
     simulator.warm().await;
     lambda_http::run(router(simulator)).await.map_err(|error| anyhow::anyhow!(error))
 }

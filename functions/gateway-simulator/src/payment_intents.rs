@@ -50,6 +50,8 @@ pub(crate) struct Intent {
     pub(crate) currency: String,
     pub(crate) status: Status,
     pub(crate) payment_method: Option<String>,
+    #[serde(default)]
+    customer: Option<String>,
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     /// Counts up to `amount` with every refund.
@@ -70,7 +72,7 @@ impl Intent {
             "status": self.status, "capture_method": "automatic_async", "confirmation_method": "automatic",
             "payment_method": self.payment_method, "payment_method_types": ["card"],
             "latest_charge": self.latest_charge, "last_payment_error": self.last_payment_error,
-            "description": self.description, "metadata": self.metadata, "customer": null, "next_action": null,
+            "description": self.description, "metadata": self.metadata, "customer": self.customer, "next_action": null,
             "canceled_at": self.canceled_at,
         })
     }
@@ -110,7 +112,7 @@ impl Simulator {
     }
 
     /// Charges the card, or has it declined.
-    async fn confirmed(&self, mut intent: Intent) -> Result<Effect, Failure> {
+    async fn confirmed(&self, intent: Intent) -> Result<Effect, Failure> {
         let Some(method_id) = intent.payment_method.clone() else {
             return Err(Failure::refused(
                 "payment_intent_unexpected_state",
@@ -118,18 +120,28 @@ impl Simulator {
             ));
         };
         let method = self.payment_method(&method_id).await?.ok_or_else(no_such_method)?;
-        let hold = match verdict(&method.last4) {
-            Verdict::Approved => Duration::ZERO,
-            Verdict::ApprovedTooLate => self.simulated_timeout,
-            Verdict::Declined(decline) => return declined(intent, decline),
+        let verdict = verdict(&method.last4);
+        // A declined attempt uses it up, too.
+        let spent = method.charged_for(intent.customer.as_deref())?;
+        let mut effect = match verdict {
+            Verdict::Approved => approved(intent, Duration::ZERO)?,
+            Verdict::ApprovedTooLate => approved(intent, self.simulated_timeout)?,
+            Verdict::Declined(decline) => declined(intent, decline)?,
             Verdict::Unavailable => return Err(Failure::unavailable()),
         };
-        intent.status = Status::Succeeded;
-        intent.latest_charge = Some(charge_id(&intent.id));
-        intent.last_payment_error = None;
-        let body = intent.show();
-        intent.stored(StatusCode::OK, body, hold)
+        if let Some(spent) = spent {
+            effect.records.push(spent.next_record()?);
+        }
+        Ok(effect)
     }
+}
+
+fn approved(mut intent: Intent, hold: Duration) -> Result<Effect, Failure> {
+    intent.status = Status::Succeeded;
+    intent.latest_charge = Some(charge_id(&intent.id));
+    intent.last_payment_error = None;
+    let body = intent.show();
+    intent.stored(StatusCode::OK, body, hold)
 }
 
 /// The charge of a payment intent; there is one at most that moved money.
@@ -171,6 +183,7 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
         "payment_method_types[",
         "description",
         "metadata[",
+        "customer",
         "off_session",
     ])?;
     let confirm = params.flag("confirm")?;
@@ -179,6 +192,9 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
         && simulator.payment_method(method).await?.is_none()
     {
         return Err(no_such_method());
+    }
+    if let Some(customer) = &blank.customer {
+        simulator.must_have_customer(customer).await?;
     }
     simulator
         .once(&post, async || {
@@ -214,6 +230,7 @@ fn read(params: &Params) -> Result<Intent, Failure> {
         currency,
         status,
         payment_method,
+        customer: params.text("customer").map(str::to_owned),
         description: params.bounded("description", DESCRIPTION_CHARACTERS_MAX)?.map(str::to_owned),
         metadata: params.metadata()?,
         amount_refunded: 0,

@@ -1,5 +1,7 @@
 //! `/v1/payment_methods`: cards. <https://docs.stripe.com/api/payment_methods>
 
+use std::time::Duration;
+
 use axum::{
     Json,
     extract::State,
@@ -11,9 +13,12 @@ use florin_domain::{
     time::Timestamp,
 };
 use florin_store::gateway::{Kind, Record};
+use hmac::{Hmac, KeyInit, Mac};
 use http::StatusCode;
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use sha2::Sha256;
 
 use crate::{
     Shared, Simulator,
@@ -27,6 +32,9 @@ use crate::{
 const PREFIX: &str = "pm_";
 const LISTING: Listing<'static> = Listing { kind: Kind::PaymentMethod, prefix: PREFIX, url: "/v1/payment_methods" };
 
+/// Keeps fingerprints apart from whatever else may be derived from the same key.
+const FINGERPRINT_PURPOSE: &[u8] = b"card-fingerprint/1\0";
+
 /// A card as it is stored: nothing of it can be charged elsewhere.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct PaymentMethod {
@@ -37,20 +45,71 @@ pub(crate) struct PaymentMethod {
     exp_month: i8,
     exp_year: i16,
     name: Option<String>,
+    #[serde(default)]
+    fingerprint: String,
+    #[serde(default)]
+    customer: Option<String>,
+    /// It was charged without a customer, or detached from one: it may never be used again.
+    #[serde(default)]
+    is_spent: bool,
+    #[serde(skip)]
+    version: i64,
 }
 
 impl PaymentMethod {
     fn show(&self) -> Value {
         json!({
             "id": self.id, "object": "payment_method", "type": "card", "created": self.created,
-            "livemode": false, "customer": null, "metadata": {},
+            "livemode": false, "customer": self.customer, "metadata": {},
             "billing_details": { "name": self.name },
             "card": {
                 "brand": self.brand, "last4": self.last4, "funding": "credit",
-                "exp_month": self.exp_month, "exp_year": self.exp_year,
+                "exp_month": self.exp_month, "exp_year": self.exp_year, "fingerprint": self.fingerprint,
             },
         })
     }
+
+    fn parse(record: &Record) -> Result<Self, Failure> {
+        let method: Self = serde_json::from_str(&record.body).map_err(|_| Failure::broken())?;
+        Ok(Self { version: record.version, ..method })
+    }
+
+    /// What to write so that this is the next version.
+    pub(crate) fn next_record(&self) -> Result<Record, Failure> {
+        let body = serde_json::to_string(self).map_err(|_| Failure::broken())?;
+        Ok(Record { kind: Kind::PaymentMethod, id: self.id.clone(), version: self.version.saturating_add(1), body })
+    }
+
+    /// An effect that leaves it as it is now.
+    fn stored(&self) -> Result<Effect, Failure> {
+        Ok(Effect {
+            records: vec![self.next_record()?],
+            status: StatusCode::OK,
+            body: self.show(),
+            hold: Duration::ZERO,
+        })
+    }
+
+    /// Whether it may be charged for this customer. One without a customer may be once: it comes back as it is then
+    /// to be stored.
+    pub(crate) fn charged_for(self, customer: Option<&str>) -> Result<Option<Self>, Failure> {
+        match (self.customer.as_deref(), customer) {
+            (Some(attached), Some(given)) if attached == given => Ok(None),
+            (Some(_), _) => Err(Failure::invalid("The PaymentMethod belongs to a Customer: name that Customer.")),
+            (None, _) if self.is_spent => Err(spent()),
+            (None, Some(_)) => {
+                let message = "The Customer does not have this PaymentMethod: it must be attached to the Customer.";
+                Err(Failure::invalid(message))
+            }
+            (None, None) => Ok(Some(Self { is_spent: true, ..self })),
+        }
+    }
+}
+
+fn spent() -> Failure {
+    let message = "The provided PaymentMethod was previously used without a Customer, or was detached from a Customer. \
+                   It may not be used again.";
+    Failure::invalid(message)
 }
 
 impl Simulator {
@@ -60,7 +119,30 @@ impl Simulator {
             return Ok(None);
         }
         let record = self.table.get(Kind::PaymentMethod, id).await?;
-        record.map(|record| serde_json::from_str(&record.body).map_err(|_| Failure::broken())).transpose()
+        record.as_ref().map(PaymentMethod::parse).transpose()
+    }
+
+    /// The payment method, attached to the customer, to be stored so.
+    pub(crate) async fn attached(&self, id: &str, customer: &str) -> Result<PaymentMethod, Failure> {
+        let no_such = || Failure::parameter("payment_method", "resource_missing", "No such PaymentMethod.");
+        let method = self.payment_method(id).await?.ok_or_else(no_such)?;
+        match method.customer.as_deref() {
+            _ if method.is_spent => Err(spent()),
+            Some(other) if other != customer => {
+                Err(Failure::invalid("The PaymentMethod is attached to another Customer already."))
+            }
+            _ => Ok(PaymentMethod { customer: Some(customer.to_owned()), ..method }),
+        }
+    }
+
+    /// The same for the same number, and nothing for whoever does not have the key: no table has it.
+    #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
+    fn fingerprint(&self, card: &Card) -> String {
+        let key = self.api_key.expose_secret().as_bytes();
+        let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
+        mac.update(FINGERPRINT_PURPOSE);
+        mac.update(card.number().expose().as_bytes());
+        id::digits(&mac.finalize().into_bytes())
     }
 }
 
@@ -81,15 +163,36 @@ pub(crate) async fn create(State(simulator): Shared, post: Post) -> Result<Respo
     simulator
         .once(&post, async || {
             let now_ms = simulator.now_ms();
-            let method = read_card(params, now_ms)?;
-            let body = serde_json::to_string(&method).map_err(|_| Failure::broken())?;
-            let record = Record { kind: Kind::PaymentMethod, id: method.id.clone(), version: 1, body };
-            Ok(Effect {
-                records: vec![record],
-                status: StatusCode::OK,
-                body: method.show(),
-                hold: std::time::Duration::ZERO,
-            })
+            simulator.read_card(params, now_ms)?.stored()
+        })
+        .await
+}
+
+/// Attaches one to a customer.
+pub(crate) async fn attach(State(simulator): Shared, Id(id): Id, post: Post) -> Result<Response, Failure> {
+    let params = &post.params;
+    params.only(&["customer"])?;
+    let customer = params.required("customer")?;
+    simulator
+        .once(&post, async || {
+            simulator.must_have_customer(customer).await?;
+            simulator.attached(&id, customer).await?.stored()
+        })
+        .await
+}
+
+/// Detaches one from its customer, for good.
+pub(crate) async fn detach(State(simulator): Shared, Id(id): Id, post: Post) -> Result<Response, Failure> {
+    post.params.only(&[])?;
+    simulator
+        .once(&post, async || {
+            let method = simulator.payment_method(&id).await?.ok_or_else(|| Failure::not_found("PaymentMethod"))?;
+            if method.customer.is_none() {
+                let message =
+                    "The payment method you provided is not attached to a customer so detachment is impossible.";
+                return Err(Failure::invalid(message));
+            }
+            PaymentMethod { customer: None, is_spent: true, ..method }.stored()
         })
         .await
 }
@@ -104,39 +207,48 @@ pub(crate) async fn retrieve(State(simulator): Shared, Id(id): Id) -> Result<Res
 /// Lists them, newest first.
 pub(crate) async fn list(State(simulator): Shared, params: Params) -> Result<Response, Failure> {
     params.only(list::PARAMETERS)?;
-    let show = |record: &Record| serde_json::from_str::<PaymentMethod>(&record.body).ok().map(|method| method.show());
-    simulator.page(&LISTING, &params, show).await
+    simulator.page(&LISTING, &params, |record| PaymentMethod::parse(record).ok().map(|method| method.show())).await
 }
 
-/// Reads a card by the rules of Florin's own domain. Test cards have no check digit.
-fn read_card(params: &Params, now_ms: i64) -> Result<PaymentMethod, Failure> {
-    let month = params.integer("card[exp_month]", 1, 12)?;
-    let year = params.integer("card[exp_year]", 0, 2099)?;
-    params.required("card[number]")?;
-    let (Some(month), Some(year)) = (month, year) else {
-        return Err(Failure::parameter("card", "parameter_missing", "Missing the card's expiry."));
-    };
-    let name = params.text("billing_details[name]");
-    let input = CardInput {
-        number: params.required("card[number]")?.to_owned(),
-        expiry: format!("{month:02}/{:02}", year % 100),
-        cvv: params.required("card[cvc]")?.to_owned(),
-        holder_name: name.unwrap_or("-").to_owned(),
-    };
-    if !(0..=99).contains(&year) && !(2000..=2099).contains(&year) {
-        return Err(Failure::card("invalid_expiry_year", "card[exp_year]", "Your card's expiration year is invalid."));
+impl Simulator {
+    /// Reads a card by the rules of Florin's own domain. Test cards have no check digit.
+    fn read_card(&self, params: &Params, now_ms: i64) -> Result<PaymentMethod, Failure> {
+        let month = params.integer("card[exp_month]", 1, 12)?;
+        let year = params.integer("card[exp_year]", 0, 2099)?;
+        params.required("card[number]")?;
+        let (Some(month), Some(year)) = (month, year) else {
+            return Err(Failure::parameter("card", "parameter_missing", "Missing the card's expiry."));
+        };
+        let name = params.text("billing_details[name]");
+        let input = CardInput {
+            number: params.required("card[number]")?.to_owned(),
+            expiry: format!("{month:02}/{:02}", year % 100),
+            cvv: params.required("card[cvc]")?.to_owned(),
+            holder_name: name.unwrap_or("-").to_owned(),
+        };
+        if !(0..=99).contains(&year) && !(2000..=2099).contains(&year) {
+            return Err(Failure::card(
+                "invalid_expiry_year",
+                "card[exp_year]",
+                "Your card's expiration year is invalid.",
+            ));
+        }
+        let now = Timestamp::from_ms(now_ms);
+        let card = Card::check(&input, "", Mode::Test, now).map_err(|errors| refusal(&errors))?;
+        Ok(PaymentMethod {
+            id: id::at(PREFIX, now_ms),
+            created: now.seconds(),
+            brand: card.brand().as_str().to_owned(),
+            last4: card.last4().to_owned(),
+            exp_month: card.expiry().month,
+            exp_year: card.expiry().year,
+            name: name.map(str::to_owned),
+            fingerprint: self.fingerprint(&card),
+            customer: None,
+            is_spent: false,
+            version: 0,
+        })
     }
-    let now = Timestamp::from_ms(now_ms);
-    let card = Card::check(&input, "", Mode::Test, now).map_err(|errors| refusal(&errors))?;
-    Ok(PaymentMethod {
-        id: id::at(PREFIX, now_ms),
-        created: now.seconds(),
-        brand: card.brand().as_str().to_owned(),
-        last4: card.last4().to_owned(),
-        exp_month: card.expiry().month,
-        exp_year: card.expiry().year,
-        name: name.map(str::to_owned),
-    })
 }
 
 /// The first rule that the card breaks, in Stripe's words.

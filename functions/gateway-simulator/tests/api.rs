@@ -133,7 +133,7 @@ async fn the_nasty_card_is_charged_before_its_client_gives_up() {
 #[tokio::test]
 async fn a_key_answers_the_same_for_a_day_and_refuses_another_request() {
     let gateway = Gateway::start().await;
-    let method = gateway.card("4242424242424242").await;
+    let method = gateway.reusable_card("4242424242424242").await;
     let first = gateway.charge(&method, "pay_1", Some("k")).await.expect(OK);
     gateway.clock.advance_ms(24 * 3_600_000 - 1_000);
     let replay = gateway.charge(&method, "pay_1", Some("k")).await.expect(OK);
@@ -171,6 +171,96 @@ async fn tokenising_is_idempotent_too() {
     assert_eq!(other.json["error"]["type"], "idempotency_error");
 }
 
+#[tokio::test]
+async fn a_fingerprint_is_the_numbers_and_takes_the_key_to_make() {
+    let gateway = Gateway::start().await;
+    let print = async |gateway: &Gateway, number: &str| {
+        let answer = gateway.tokenise(number, None).await.expect(OK);
+        answer.json["card"]["fingerprint"].as_str().unwrap().to_owned()
+    };
+    let first = print(&gateway, "4242 4242 4242 4242").await;
+    assert_eq!(first.len(), 15);
+    assert_eq!(print(&gateway, "4242-424242424242").await, first, "the digits count");
+    assert_eq!(print(&gateway.another_instance(), "4242424242424242").await, first);
+    assert_ne!(print(&gateway, "4242424242424241").await, first);
+    assert_ne!(print(&gateway, "4000000000004242").await, first, "last four digits alone make no fingerprint");
+    let other = gateway.with_key("sk_test_another_simulator");
+    assert_ne!(print(&other, "4242424242424242").await, first);
+}
+
+#[tokio::test]
+async fn a_card_without_a_customer_is_charged_once() {
+    let gateway = Gateway::start().await;
+    for (number, first) in [("4242424242424242", OK), ("4000000000000000", PAYMENT_REQUIRED)] {
+        let method = gateway.card(number).await;
+        gateway.charge(&method, "pay_1", Some(&format!("{method}/1"))).await.expect(first);
+        let again = gateway.charge(&method, "pay_2", Some(&format!("{method}/2"))).await.expect(BAD_REQUEST);
+        assert!(again.json["error"]["message"].as_str().unwrap().contains("may not be used again"), "{}", again.text);
+        let attached = gateway.post("/v1/customers", None, &format!("payment_method={method}")).await;
+        attached.expect(BAD_REQUEST);
+        // The first request's answer stays.
+        assert!(is_replay(&gateway.charge(&method, "pay_1", Some(&format!("{method}/1"))).await.expect(first)));
+    }
+    // One that nothing happened to is as good as new.
+    let method = gateway.card("4000000000009999").await;
+    gateway.charge(&method, "pay_1", None).await.expect(UNAVAILABLE);
+    gateway.post("/v1/customers", None, &format!("payment_method={method}")).await.expect(OK);
+    assert_eq!(gateway.get("/v1/customers").await.expect(OK).json["data"].as_array().unwrap().len(), 1);
+}
+
+#[tokio::test]
+async fn a_stored_card_is_charged_with_its_customer_only_and_not_once_it_is_detached() {
+    let gateway = Gateway::start().await;
+    let (method, customer) = gateway.stored_card("4242424242424242").await;
+    let (_, other) = gateway.stored_card("5555555555554444").await;
+    let path = format!("/v1/payment_methods/{method}");
+    assert_eq!(gateway.get(&path).await.expect(OK).json["customer"], json!(customer));
+    let shown = gateway.get(&format!("/v1/customers/{customer}")).await.expect(OK);
+    assert_eq!(shown.json["metadata"], json!({ "payment_method_id": "pm_ours" }));
+
+    for payment in ["pay_1", "pay_2"] {
+        let paid = gateway.charge(&format!("{method}&customer={customer}&off_session=true"), payment, None).await;
+        assert_eq!(paid.expect(OK).json["customer"], json!(customer));
+    }
+    gateway.charge(&method, "pay_3", None).await.expect(BAD_REQUEST);
+    gateway.charge(&format!("{method}&customer={other}"), "pay_3", None).await.expect(BAD_REQUEST);
+    let nobody = gateway.charge(&format!("{method}&customer=cus_nobody"), "pay_3", None).await.expect(BAD_REQUEST);
+    assert_eq!(nobody.json["error"]["param"], "customer");
+    let free = gateway.card("4242424242424242").await;
+    gateway.charge(&format!("{free}&customer={customer}"), "pay_3", None).await.expect(BAD_REQUEST);
+    let attach = async |to: &str| gateway.post(&format!("{path}/attach"), None, &format!("customer={to}")).await;
+    attach(&customer).await.expect(OK);
+    attach(&other).await.expect(BAD_REQUEST);
+
+    let detach = async |key: Option<&str>| gateway.post(&format!("{path}/detach"), key, "").await;
+    assert_eq!(detach(Some("d")).await.expect(OK).json["customer"], Value::Null);
+    assert!(is_replay(&detach(Some("d")).await.expect(OK)));
+    detach(None).await.expect(BAD_REQUEST);
+    attach(&customer).await.expect(BAD_REQUEST);
+    for form in [method.clone(), format!("{method}&customer={customer}")] {
+        gateway.charge(&form, "pay_4", None).await.expect(BAD_REQUEST);
+    }
+    assert_eq!(gateway.intents().await.len(), 2);
+    gateway.post("/v1/payment_methods/pm_none/detach", None, "").await.expect(StatusCode::NOT_FOUND);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn racing_charges_of_a_card_without_a_customer_take_it_once() {
+    let gateway = Gateway::start().await;
+    let method = gateway.card("4242424242424242").await;
+    let running: Vec<_> = (0..10)
+        .map(|n| {
+            let (gateway, method) = (gateway.clone(), method.clone());
+            tokio::spawn(async move { gateway.charge(&method, &format!("pay_{n}"), None).await })
+        })
+        .collect();
+    let mut taken = 0;
+    for answer in running {
+        taken += usize::from(answer.await.unwrap().status == OK);
+    }
+    assert_eq!((taken, gateway.intents().await.len()), (1, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twenty_requests_with_one_key_make_one_charge() {
     let gateway = Gateway::start().await;
@@ -201,7 +291,7 @@ async fn twenty_requests_with_one_key_make_one_charge() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_request_killed_at_any_point_is_repeated_without_a_second_charge() {
     let gateway = Gateway::start().await;
-    let method = gateway.card("4242424242424242").await;
+    let method = gateway.reusable_card("4242424242424242").await;
     for step in 0..40 {
         let payment = format!("pay_{step}");
         let request = {
@@ -245,7 +335,7 @@ async fn a_key_whose_request_runs_is_in_use_and_a_request_that_lost_its_claim_do
 #[tokio::test]
 async fn listings_are_complete_and_ordered() {
     let gateway = Gateway::start().await;
-    let method = gateway.card("4242424242424242").await;
+    let method = gateway.reusable_card("4242424242424242").await;
     let mut ids = Vec::new();
     for number in 0..25 {
         gateway.clock.advance_ms(700);
@@ -299,7 +389,7 @@ async fn listings_are_complete_and_ordered() {
 #[tokio::test]
 async fn refunds_never_exceed_the_charge() {
     let gateway = Gateway::start().await;
-    let method = gateway.card("4242424242424242").await;
+    let method = gateway.reusable_card("4242424242424242").await;
     let intent = gateway.charge(&method, "pay_1", None).await.expect(OK).id();
     let refund =
         async |form: &str, key| gateway.post("/v1/refunds", key, &format!("payment_intent={intent}{form}")).await;
@@ -324,7 +414,7 @@ async fn refunds_never_exceed_the_charge() {
     ] {
         gateway.post("/v1/refunds", None, form).await.expect(BAD_REQUEST);
     }
-    let declined = gateway.card("4000000000000000").await;
+    let declined = gateway.reusable_card("4000000000000000").await;
     gateway.charge(&declined, "pay_2", None).await.expect(PAYMENT_REQUIRED);
     let declined = gateway.intents().await[0]["id"].as_str().unwrap().to_owned();
     gateway.post("/v1/refunds", None, &format!("payment_intent={declined}")).await.expect(BAD_REQUEST);
@@ -578,7 +668,7 @@ async fn strange_requests_are_refused_in_stripes_shape() {
 async fn the_switch_breaks_every_instance_for_a_while() {
     let gateway = Gateway::start().await;
     let other = gateway.another_instance();
-    let method = gateway.card("4242424242424242").await;
+    let method = gateway.reusable_card("4242424242424242").await;
     assert!(other.intents().await.is_empty());
     for (mode, status) in [("unavailable", UNAVAILABLE), ("error", StatusCode::INTERNAL_SERVER_ERROR)] {
         gateway.behave(&format!("mode={mode}&for_seconds=60")).await;

@@ -113,6 +113,7 @@ impl Gate {
         let request = ChargeRequest {
             payment_id: payment.id.as_str(),
             token: &payment.source.token,
+            customer: payment.source.stored.as_ref().map(|stored| stored.gateway_customer.as_str()),
             amount: payment.money.amount(),
             currency: payment.money.currency().code(),
             description: payment.description.as_deref(),

@@ -22,11 +22,8 @@ async fn main() -> Result<(), lambda_runtime::Error> {
         Failures::new(dynamodb, config::required("IDEMPOTENCY_TABLE")?, "processing", || Clock::System.now());
     let publisher = SnsPublisher::gathering(aws_sdk_sns::Client::new(&aws), config::required("EVENTS_TOPIC_ARN")?);
     let visibility = SqsVisibility::new(aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_URL")?);
-    let gateway = StripeGateway::new(
-        http::client()?,
-        &config::required("GATEWAY_BASE_URL")?,
-        config::required("GATEWAY_API_KEY")?.into(),
-    );
+    let access = config::gateway(config::mode()?)?;
+    let gateway = StripeGateway::new(http::client()?, &access.base_url, access.api_key);
     // Connections are opened now, while CPU is not rationed.
     let (breaker_read, (), ()) = tokio::join!(breaker.current(Clock::System.now()), publisher.warm(), gateway.warm());
     if let Err(error) = breaker_read {

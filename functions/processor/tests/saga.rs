@@ -9,7 +9,7 @@ use florin_domain::{
     event::{Event, EventType},
     ids::RefundId,
     journal::{StepOutcome, timeline},
-    payment::{NewPayment, Payment, Status, When},
+    payment::{NewPayment, Payment, Status, StoredCard, When},
     refund::{NewRefund, Refund, RefundStatus},
     saga::{self, Command},
     time::Timestamp,
@@ -330,6 +330,7 @@ async fn a_scheduled_payment_is_handed_to_sqs_with_the_exact_rest_of_its_wait() 
     let new = NewPayment {
         money: base.money,
         source: base.source.clone(),
+        customer: None,
         description: None,
         metadata: Default::default(),
         webhook_url: None,
@@ -422,6 +423,7 @@ async fn a_cancel_during_the_charge_gives_the_money_back() {
         let request = florin_gateway::ChargeRequest {
             payment_id: payment.id.as_str(),
             token: &payment.source.token,
+            customer: None,
             amount: 10_000,
             currency: "NGN",
             description: payment.description.as_deref(),
@@ -434,6 +436,30 @@ async fn a_cancel_during_the_charge_gives_the_money_back() {
         assert_eq!(story(&ended).last().unwrap(), "cancel 1 succeeded");
         assert_eq!(world.published(), [EventType::PaymentFailed]);
     }
+}
+
+#[tokio::test]
+async fn a_stored_card_is_charged_with_its_customer_and_not_once_it_is_detached() {
+    let world = World::start().await;
+    let gateway: &dyn florin_gateway::Gateway = &*world.gateway;
+    let paid_with = async |key: &str, token: &str, gateway_customer: &str| {
+        let mut payment = build::payment(&build::merchant("shop").id, key);
+        payment.source.token = token.to_owned();
+        let id = florin_domain::ids::PaymentMethodId::derive(&[key]);
+        payment.source.stored = Some(StoredCard { id, gateway_customer: gateway_customer.to_owned() });
+        world.store(payment).await
+    };
+    let customer = gateway.attach("pm_card", "pm_ours", "k").await.unwrap();
+    for key in ["a", "b"] {
+        let payment = paid_with(key, "pm_card", &customer).await;
+        assert_eq!(world.drain(&payment).await.status, Status::Completed);
+    }
+    let waiting = paid_with("c", "pm_card", &customer).await;
+    gateway.detach("pm_card", "d").await.unwrap();
+    let ended = world.drain(&waiting).await;
+    let failure = ended.failure.as_ref().unwrap();
+    assert_eq!((ended.status, failure.code.as_str()), (Status::Failed, "payment_method_deleted"));
+    assert_eq!((world.gateway.charges(), world.breaker_state().await), (2, BreakerState::Closed));
 }
 
 #[tokio::test]

@@ -55,6 +55,7 @@ impl World {
         let new = NewPayment {
             money: payment.money,
             source: payment.source,
+            customer: None,
             description: None,
             metadata: payment.metadata,
             webhook_url: None,

@@ -1,29 +1,44 @@
-//! Merchants, API keys and webhook endpoints for a stack that has no way yet to sign up.
+//! The merchants of a new local stack, and webhook endpoints, which have no route yet.
 
-use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
 use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
 use florin_domain::{
-    ids::{ApiKeyId, MerchantId, WebhookEndpointId},
-    merchant::{ApiKeyRecord, MERCHANT_SECRET_GENERATION, Merchant},
-    permission::Permissions,
+    card::Mode,
+    ids::{ApiKeyId, MerchantId, UserId, WebhookEndpointId},
+    merchant::{ApiKey, ApiKeyRecord, KeyKind, KeyRing, MERCHANT_SECRET_GENERATION, Merchant},
+    permission::{Permissions, Role},
+    time::Timestamp,
+    user::{Email, User},
     webhook::WebhookEndpoint,
 };
-use florin_platform::{random, secrets::RootKey};
-use florin_store::{merchants::Merchants, webhooks::Webhooks};
+use florin_platform::{
+    clock::Clock,
+    password::{self, Password},
+    random,
+    secrets::RootKey,
+};
+use florin_store::{
+    audit::{Audit, AuditEntry},
+    merchants::{Merchants, Newcomer, SignedUp},
+    webhooks::Webhooks,
+};
+use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
 
 use crate::{
     local_env::LocalEnv,
     place::{Place, StateDir},
-    settings::{Settings, random_key},
+    settings::Settings,
     stack,
 };
 
 /// The generation of a new endpoint's signing secret.
 const FIRST_GENERATION: u32 = 1;
-/// What every key of test mode begins with.
-const TEST_KEY_PREFIX: &str = "sk_test_";
+/// The name of a merchant's first key.
+const FIRST_KEY: &str = "default";
 /// What is kept of a key to tell it from others.
 const LAST_CHARACTERS: usize = 4;
 
@@ -62,10 +77,12 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let root_key = env.required("FLORIN_ROOT_KEY")?;
     match &options.what {
         What::Merchant { name } => {
-            let merchant = SeededMerchant::random(name);
-            merchant.write(&merchants(&env).await?, root_key).await?;
+            let merchant = SeededMerchant::random(name, &format!("owner-{}@shop.example", random::hex128()));
+            merchant.write(&env, root_key).await?;
             say!("id              {}", merchant.id);
-            say!("api_key         {}", merchant.api_key);
+            say!("api_key         {}", merchant.api_key(root_key)?);
+            say!("owner           {}", merchant.email);
+            say!("password        {}", merchant.password);
             say!("webhook_secret  {}", merchant.webhook_secret(root_key)?);
         }
         What::Endpoint { merchant, url } => {
@@ -94,28 +111,43 @@ pub(crate) async fn first_merchants(env: &LocalEnv, settings: &Settings) -> Resu
     let mut written = 0;
     for merchant in &settings.merchants {
         if table.merchant(&merchant.id.parse()?).await?.is_none() {
-            merchant.write(&table, &settings.root_key).await?;
+            merchant.write(env, &settings.root_key).await?;
             written += 1;
         }
     }
     Ok(written)
 }
 
-/// A merchant and its first key, in clear: what a person who tries Florin needs.
+/// A merchant, its first key and its owner: what a person who tries Florin needs.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct SeededMerchant {
     /// Id.
     pub(crate) id: String,
-    /// Its key, which no table holds.
-    pub(crate) api_key: String,
+    /// The id of its key.
+    key_id: String,
     name: String,
+    /// With what its owner signs in.
+    pub(crate) email: String,
+    /// And this, which no table holds.
+    pub(crate) password: String,
 }
 
 impl SeededMerchant {
-    /// A new merchant with a new key; not written yet.
-    pub(crate) fn random(name: &str) -> Self {
-        let id = MerchantId::from_random(random::bytes()).to_string();
-        Self { id, api_key: random_key(), name: name.to_owned() }
+    /// A new merchant; not written yet.
+    pub(crate) fn random(name: &str, email: &str) -> Self {
+        Self {
+            id: MerchantId::from_random(random::bytes()).to_string(),
+            key_id: ApiKeyId::from_random(random::bytes()).to_string(),
+            name: name.to_owned(),
+            email: email.to_owned(),
+            password: random::hex128(),
+        }
+    }
+
+    /// Its API key, which no table holds.
+    pub(crate) fn api_key(&self, root_key: &str) -> Result<String> {
+        let text = read(root_key)?.api_key_text(&self.key_id.parse()?, Mode::Test);
+        Ok(text.expose_secret().to_owned())
     }
 
     /// The secret that signs deliveries to the `webhook_url` of its payments.
@@ -123,24 +155,73 @@ impl SeededMerchant {
         Ok(read(root_key)?.webhook_secret(&self.id, MERCHANT_SECRET_GENERATION).expose_text())
     }
 
-    async fn write(&self, table: &Merchants, root_key: &str) -> Result<()> {
+    /// Signs it up, as the API does.
+    async fn write(&self, env: &LocalEnv, root_key: &str) -> Result<()> {
+        let (now, root) = (Clock::System.now(), read(root_key)?);
         let id: MerchantId = self.id.parse()?;
-        let last4 = self.api_key.get(self.api_key.len() - LAST_CHARACTERS..).unwrap_or_default().to_owned();
-        let key = ApiKeyRecord {
-            hash: read(root_key)?.api_key_hash(&self.api_key),
-            id: ApiKeyId::from_random(random::bytes()),
-            merchant_id: id.clone(),
-            prefix: TEST_KEY_PREFIX.to_owned(),
-            last4,
+        let text = self.api_key(root_key)?;
+        let key = ApiKey {
+            id: self.key_id.parse()?,
+            name: FIRST_KEY.to_owned(),
+            kind: KeyKind::Secret,
+            prefix: Mode::Test.key_prefix().to_owned(),
+            last4: text.get(text.len() - LAST_CHARACTERS..).unwrap_or_default().to_owned(),
             scopes: Permissions::of_keys(),
-            revoked: false,
+            created_at: now,
+            revoked_at: None,
         };
-        let merchant =
-            Merchant { id, name: self.name.clone(), active: true, secret_generation: MERCHANT_SECRET_GENERATION };
-        // The merchant last: its presence says that its key is there too.
-        table.put_api_key(&key).await?;
-        table.put_merchant(&merchant).await?;
-        Ok(())
+        let record = ApiKeyRecord {
+            hash: root.api_key_hash(&text),
+            id: key.id.clone(),
+            merchant_id: id.clone(),
+            kind: key.kind,
+            scopes: key.scopes,
+            revoked: false,
+            last_used_at: None,
+        };
+        let ring = KeyRing { keys: vec![key], version: 1 };
+        let owner = self.owner(&id, now)?;
+        let password = Password::choose(&self.password, &self.email)?;
+        let password = password::hash(&password, &random::bytes());
+        let email_hash = root.email_hash(owner.email.as_str());
+        let merchant = Merchant {
+            id,
+            name: self.name.clone(),
+            active: true,
+            secret_generation: MERCHANT_SECRET_GENERATION,
+            created_at: now,
+        };
+        let newcomer =
+            Newcomer { merchant: &merchant, keys: (&ring, &record), owner: (&owner, &email_hash, &password) };
+        let told = audit(env).await?.told(&self.id, &told(&owner, now))?;
+        match merchants(env).await?.sign_up(&newcomer, told).await? {
+            SignedUp::Done | SignedUp::Before => Ok(()),
+            SignedUp::EmailTaken => bail!("{} belongs to a user already", self.email),
+        }
+    }
+
+    fn owner(&self, merchant_id: &MerchantId, now: Timestamp) -> Result<User> {
+        Ok(User {
+            id: UserId::derive(&[&self.id, "owner"]),
+            merchant_id: merchant_id.clone(),
+            email: Email::parse(&self.email).with_context(|| format!("{} is no mail address", self.email))?,
+            name: "Owner".to_owned(),
+            role: Role::Owner,
+            invitation: None,
+            sessions_from: now,
+            created_at: now,
+            version: 1,
+        })
+    }
+}
+
+fn told(owner: &User, now: Timestamp) -> AuditEntry {
+    AuditEntry {
+        at: now,
+        id: random::hex128(),
+        actor: owner.id.to_string(),
+        action: "merchant.sign_up".to_owned(),
+        details: BTreeMap::new(),
     }
 }
 
@@ -159,6 +240,10 @@ pub(crate) fn operator_key(root_key: &str) -> Result<String> {
 
 async fn merchants(env: &LocalEnv) -> Result<Merchants> {
     Ok(Merchants::new(Client::new(&stack::sdk(env).await?), env.required("FLORIN_MERCHANTS_TABLE")?))
+}
+
+async fn audit(env: &LocalEnv) -> Result<Audit> {
+    Ok(Audit::new(Client::new(&stack::sdk(env).await?), env.required("FLORIN_AUDIT_TABLE")?))
 }
 
 fn read(root_key: &str) -> Result<RootKey> {

@@ -32,7 +32,10 @@ impl Settings {
         Self {
             root_key: format!("{}{}", random::hex128(), random::hex128()),
             gateway_key: random_key(),
-            merchants: [SeededMerchant::random("First Test Shop"), SeededMerchant::random("Second Test Shop")],
+            merchants: [
+                SeededMerchant::random("First Test Shop", "owner@first.example"),
+                SeededMerchant::random("Second Test Shop", "owner@second.example"),
+            ],
         }
     }
 

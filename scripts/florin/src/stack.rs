@@ -48,6 +48,7 @@ pub(crate) fn parameters(settings: &Settings, endpoint: &str) -> Parameters {
         ("FlorinMode", "test"),
         ("RootKey", &settings.root_key),
         ("GatewayApiKey", &settings.gateway_key),
+        ("SignUp", "open"),
         ("WebhookAllowLoopback", "true"),
         ("ApiUrlPrefix", &format!("{endpoint}/_aws/execute-api/")),
         ("ConsumerConcurrency", CONSUMER_CONCURRENCY),
@@ -67,10 +68,12 @@ pub(crate) fn local_env(
     let [first, second] = &settings.merchants;
     let mut env = LocalEnv::default();
     env.set("FLORIN_API_URL", output("ApiUrl")?);
-    env.set("FLORIN_API_KEY", &first.api_key);
+    env.set("FLORIN_API_KEY", first.api_key(&settings.root_key)?);
     env.set("FLORIN_MERCHANT_ID", &first.id);
+    env.set("FLORIN_OWNER_EMAIL", &first.email);
+    env.set("FLORIN_OWNER_PASSWORD", &first.password);
     env.set("FLORIN_WEBHOOK_SECRET", first.webhook_secret(&settings.root_key)?);
-    env.set("FLORIN_OTHER_API_KEY", &second.api_key);
+    env.set("FLORIN_OTHER_API_KEY", second.api_key(&settings.root_key)?);
     env.set("FLORIN_OTHER_MERCHANT_ID", &second.id);
     env.set("FLORIN_GATEWAY_URL", output("GatewayUrl")?);
     env.set("FLORIN_GATEWAY_KEY", &settings.gateway_key);

@@ -26,6 +26,24 @@ pub enum Mode {
     Live,
 }
 
+impl Mode {
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Test => "test",
+            Self::Live => "live",
+        }
+    }
+
+    /// What every API key of such a deployment begins with.
+    pub fn key_prefix(self) -> &'static str {
+        match self {
+            Self::Test => "sk_test_",
+            Self::Live => "sk_live_",
+        }
+    }
+}
+
 /// Digits that must not be seen: a card number or a CVV.
 pub struct SecretDigits(Zeroizing<String>);
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     card::{Brand, Expiry},
-    ids::{MerchantId, PaymentId, RefundId},
+    ids::{MerchantId, PaymentId, PaymentMethodId, RefundId},
     journal::{Failure, JournalEntry, Step},
     money::{Currency, Money},
     mutation::{Mutation, mutated},
@@ -104,6 +104,17 @@ pub struct CardSource {
     pub holder_name: String,
     /// The gateway's name for the card. It is no secret (it works only with the gateway's key) but is not shown.
     pub token: String,
+    /// The payment method that it is, if it was not typed for this payment alone.
+    pub stored: Option<StoredCard>,
+}
+
+/// The payment method that a payment is paid with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredCard {
+    /// Its id.
+    pub id: PaymentMethodId,
+    /// The gateway's customer that it is attached to: the charge names it.
+    pub gateway_customer: String,
 }
 
 /// The source as the API shows it.
@@ -121,6 +132,28 @@ pub enum SourceView {
         /// Its holder.
         holder_name: String,
     },
+    /// A stored card.
+    PaymentMethod {
+        /// The payment method.
+        id: PaymentMethodId,
+        /// The card's brand.
+        brand: Brand,
+        /// Its last four digits.
+        last4: String,
+        /// `MM/YY`.
+        expiry: String,
+        /// Its holder.
+        holder_name: String,
+    },
+}
+
+impl SourceView {
+    /// The month in which the card ends: `MM/YY`.
+    pub fn expiry(&self) -> &str {
+        match self {
+            Self::Card { expiry, .. } | Self::PaymentMethod { expiry, .. } => expiry,
+        }
+    }
 }
 
 impl Serialize for CardSource {
@@ -132,11 +165,29 @@ impl Serialize for CardSource {
 impl CardSource {
     /// The source as the API shows it.
     pub fn view(&self) -> SourceView {
-        SourceView::Card {
-            brand: self.brand,
-            last4: self.last4.clone(),
-            expiry: self.expiry.to_string(),
-            holder_name: self.holder_name.clone(),
+        let (brand, last4, expiry) = (self.brand, self.last4.clone(), self.expiry.to_string());
+        let holder_name = self.holder_name.clone();
+        match &self.stored {
+            None => SourceView::Card { brand, last4, expiry, holder_name },
+            Some(StoredCard { id, .. }) => {
+                SourceView::PaymentMethod { id: id.clone(), brand, last4, expiry, holder_name }
+            }
+        }
+    }
+
+    /// The pointer of the first field in which a request's source differs from this one. Of a payment method only the
+    /// id counts: it may have been deleted since.
+    fn differs_from(&self, asked: &Self) -> Option<&'static str> {
+        match (&self.stored, &asked.stored) {
+            (Some(old), Some(asked)) => (old.id != asked.id).then_some("/source/id"),
+            (None, None) => [
+                (self.last4 != asked.last4 || self.brand != asked.brand, "/source/number"),
+                (self.expiry != asked.expiry, "/source/expiry"),
+                (self.holder_name != asked.holder_name, "/source/holder_name"),
+            ]
+            .into_iter()
+            .find_map(|(differs, pointer)| differs.then_some(pointer)),
+            _ => Some("/source/type"),
         }
     }
 }
@@ -183,6 +234,8 @@ pub struct NewPayment {
     pub money: Money,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -217,6 +270,8 @@ pub struct Payment {
     pub refunded: Option<(Timestamp, i64)>,
     /// From what.
     pub source: CardSource,
+    /// The merchant's reference of who pays.
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -233,6 +288,8 @@ pub struct Payment {
     pub cancel_requested_at: Option<Timestamp>,
     /// Why a person must look at it: it could not be brought to its end.
     pub stuck: Option<Failure>,
+    /// When everything that tells of a person was erased.
+    pub erased_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -260,6 +317,9 @@ pub struct PaymentView {
     pub amount_refunded: i64,
     /// From what.
     pub source: SourceView,
+    /// The merchant's reference of who pays. Events of earlier releases have none.
+    #[serde(default)]
+    pub customer: Option<String>,
     /// For people.
     pub description: Option<String>,
     /// For the merchant's programs.
@@ -316,6 +376,7 @@ impl Payment {
             refunds: Vec::new(),
             refunded: None,
             source: new.source,
+            customer: new.customer,
             description: new.description,
             metadata: new.metadata,
             webhook_url: new.webhook_url,
@@ -324,6 +385,7 @@ impl Payment {
             process_at,
             cancel_requested_at: None,
             stuck: None,
+            erased_at: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -336,6 +398,7 @@ impl Payment {
         let new = NewPayment {
             money: self.money,
             source: self.source.clone(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
@@ -365,15 +428,19 @@ impl Payment {
     /// The pointer of the first field in which a request differs from the one that created this payment.
     ///
     /// The stored fields are the request's fingerprint: nothing else is kept of it, and nothing of the card's number.
+    /// What was erased cannot be compared.
     pub fn differs_from(&self, new: &NewPayment) -> Option<&'static str> {
-        let (old, asked) = (&self.source, &new.source);
+        let left = self.erased_at.map(|_| new.erased());
+        let new = left.as_ref().unwrap_or(new);
+        let source = self.source.differs_from(&new.source);
+        // Where none is named it was the payment method's.
+        let is_same_customer = self.customer == new.customer || new.customer.is_none() && self.source.stored.is_some();
         let when = if matches!(new.when, When::At(_)) { "/process_at" } else { "/delay_seconds" };
         [
             (self.money.amount() != new.money.amount(), "/amount"),
             (self.money.currency() != new.money.currency(), "/currency"),
-            (old.last4 != asked.last4 || old.brand != asked.brand, "/source/number"),
-            (old.expiry != asked.expiry, "/source/expiry"),
-            (old.holder_name != asked.holder_name, "/source/holder_name"),
+            (source.is_some(), source.unwrap_or_default()),
+            (!is_same_customer, "/customer"),
             (self.description != new.description, "/description"),
             (self.metadata != new.metadata, "/metadata"),
             (self.webhook_url != new.webhook_url, "/webhook_url"),
@@ -402,6 +469,7 @@ impl Payment {
             currency: self.money.currency(),
             amount_refunded: self.amount_refunded,
             source: self.source.view(),
+            customer: self.customer.clone(),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),

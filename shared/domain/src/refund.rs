@@ -100,6 +100,8 @@ pub struct Refund {
     pub failure: Option<Failure>,
     /// Why a person must look at it.
     pub stuck: Option<Failure>,
+    /// When everything that tells of a person was erased.
+    pub erased_at: Option<Timestamp>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -203,6 +205,7 @@ impl Refund {
             gateway_reference: None,
             failure: None,
             stuck: None,
+            erased_at: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -225,8 +228,11 @@ impl Refund {
         }
     }
 
-    /// The pointer of the first field in which a request differs from the one that created this refund.
+    /// The pointer of the first field in which a request differs from the one that created this refund. What was erased
+    /// cannot be compared.
     pub fn differs_from(&self, new: &NewRefund) -> Option<&'static str> {
+        let left = self.erased_at.map(|_| new.erased());
+        let new = left.as_ref().unwrap_or(new);
         let amount = (!self.is_rest).then_some(self.money.amount());
         [
             (amount != new.amount, "/amount"),
@@ -376,7 +382,9 @@ mod tests {
                 expiry: Expiry { year: 2030, month: 12 },
                 holder_name: "Ada Obi".into(),
                 token: "pm_1".into(),
+                stored: None,
             },
+            customer: None,
             description: None,
             metadata: BTreeMap::new(),
             webhook_url: None,

@@ -15,7 +15,7 @@ use crate::{
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::AMOUNT_MAX_MINOR_UNITS,
     mutation::{Mutation, mutated},
-    payment::{Payment, PaymentView, SourceView, Status},
+    payment::{Payment, PaymentView, Status},
     time::Timestamp,
 };
 
@@ -117,14 +117,13 @@ pub fn is_charged(payment: &Payment) -> bool {
 
 /// The rules of step `validate`, which need only what the message carries and the merchant's state.
 pub fn validate(payment: &PaymentView, merchant_active: bool, now: Timestamp) -> Result<(), Failure> {
-    let SourceView::Card { expiry, .. } = &payment.source;
     if !merchant_active {
         return Err(Failure::new("merchant_inactive", "The merchant is not active."));
     }
     if !(1..=AMOUNT_MAX_MINOR_UNITS).contains(&payment.amount) {
         return Err(Failure::new("amount_out_of_range", "The amount is out of range."));
     }
-    if crate::card::Expiry::parse(expiry).is_none_or(|expiry| expiry.is_past(now)) {
+    if crate::card::Expiry::parse(payment.source.expiry()).is_none_or(|expiry| expiry.is_past(now)) {
         return Err(Failure::new("expired_card", "The card has expired."));
     }
     Ok(())
@@ -413,7 +412,9 @@ mod tests {
                 expiry: Expiry { year: 2030, month: 12 },
                 holder_name: "Ada Obi".into(),
                 token: "pm_1".into(),
+                stored: None,
             },
+            customer: None,
             description: None,
             metadata: BTreeMap::new(),
             webhook_url: None,

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::{Charge, GatewayError};
+use crate::{CardToken, Charge, GatewayError};
 
 /// How much of a message of the gateway goes into our log, in characters.
 const MESSAGE_CHARACTERS_MAX: usize = 200;
@@ -74,6 +74,28 @@ struct Reference {
 
 type Metadata = std::collections::BTreeMap<String, String>;
 
+/// The members of a payment method that matter here.
+#[derive(Deserialize)]
+pub(crate) struct PaymentMethod {
+    id: String,
+    #[serde(default)]
+    pub(crate) customer: Option<String>,
+    #[serde(default)]
+    card: Option<Card>,
+}
+
+#[derive(Deserialize)]
+struct Card {
+    fingerprint: Option<String>,
+}
+
+impl PaymentMethod {
+    /// The gateway's names for the card.
+    pub(crate) fn into_token(self) -> CardToken {
+        CardToken { token: self.id, fingerprint: self.card.and_then(|card| card.fingerprint) }
+    }
+}
+
 /// The members of a payment intent that matter here.
 #[derive(Deserialize)]
 pub(crate) struct Intent {
@@ -125,6 +147,17 @@ impl Answer {
         }
         serde_json::from_slice(&self.body)
             .map_err(|_| GatewayError::Unknown { message: self.describe("its answer cannot be read") })
+    }
+
+    /// Whether the gateway says that there is no such thing.
+    pub(crate) fn is_absent(&self) -> bool {
+        self.status == 404 && self.is_invalid_request()
+    }
+
+    /// Whether the gateway refused the request for what it asks, before it did anything.
+    pub(crate) fn is_invalid_request(&self) -> bool {
+        let error = serde_json::from_slice::<ErrorBody>(&self.body).map(|body| body.error).unwrap_or_default();
+        matches!(self.status, 400 | 404) && error.r#type.as_deref() == Some("invalid_request_error")
     }
 
     /// What an answer outside 2xx means.

@@ -21,10 +21,26 @@ pub trait Gateway: Send + Sync {
     /// See [`GatewayError`]; a card the gateway refuses is `Declined`.
     async fn tokenise(&self, card: &Card, key: &str) -> Result<CardToken, GatewayError>;
 
-    /// Takes the money. Idempotent by key.
+    /// Attaches a token to a new customer of the gateway, whose id it answers: from then on the token may be charged
+    /// any number of times, with that customer. `reference` is our name for it, by which people find it. Idempotent by
+    /// key.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; a card that the gateway refuses to keep is `Declined`.
+    async fn attach(&self, token: &str, reference: &str, key: &str) -> Result<String, GatewayError>;
+
+    /// Detaches a token from its customer, for good: nothing can be charged with it any more. A token that is not
+    /// attached, or that there is none of, is as good as detached.
     ///
     /// # Errors
     /// See [`GatewayError`].
+    async fn detach(&self, token: &str, key: &str) -> Result<(), GatewayError>;
+
+    /// Takes the money. Idempotent by key.
+    ///
+    /// # Errors
+    /// See [`GatewayError`]; a token that is not attached to the customer that the charge names is `Declined` with
+    /// [`CODE_PAYMENT_METHOD_DELETED`].
     async fn charge(&self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError>;
 
     /// Looks up whether a payment was charged, among the charges since `created_after` (Unix seconds); `None` says that
@@ -53,11 +69,16 @@ pub trait Gateway: Send + Sync {
     async fn find_refund(&self, reference: &str, refund_id: &str) -> Result<Option<String>, GatewayError>;
 }
 
+/// Why a charge with a stored card is declined whose card the gateway does not keep any more.
+pub const CODE_PAYMENT_METHOD_DELETED: &str = "payment_method_deleted";
+
 /// A card at the gateway, without its number.
 #[derive(Clone, PartialEq, Eq)]
 pub struct CardToken {
     /// The gateway's id of the payment method, `pm_…`.
     pub token: String,
+    /// The gateway's name for the number, the same for the same number.
+    pub fingerprint: Option<String>,
 }
 
 /// One charge to make.
@@ -67,6 +88,8 @@ pub struct ChargeRequest<'a> {
     pub payment_id: &'a str,
     /// What [`Gateway::tokenise`] answered.
     pub token: &'a str,
+    /// What [`Gateway::attach`] answered. A token without a customer can be charged once.
+    pub customer: Option<&'a str>,
     /// Minor units.
     pub amount: i64,
     /// ISO 4217, in any case.

@@ -8,8 +8,8 @@ use reqwest::{Client, RequestBuilder, header::CONTENT_LENGTH};
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, de::DeserializeOwned};
 
-use crate::answer::{Answer, Intent, Listed, Page, Refund};
-use crate::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
+use crate::answer::{Answer, Intent, Listed, Page, PaymentMethod, Refund};
+use crate::{CODE_PAYMENT_METHOD_DELETED, CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
 
 /// How long one request may take, from connecting to the last byte of the answer.
 pub const GATEWAY_REQUEST_TIMEOUT_MS: u64 = 4_000;
@@ -83,6 +83,25 @@ impl StripeGateway {
         self.send(request.header("Idempotency-Key", key)).await
     }
 
+    /// Where a payment method stands. What the gateway called it is no path: it may hold nothing that changes one.
+    fn method_path(token: &str) -> Result<String, GatewayError> {
+        if !token.is_empty() && token.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
+            Ok(format!("/v1/payment_methods/{token}"))
+        } else {
+            Err(GatewayError::Rejected { message: "the token is none".to_owned() })
+        }
+    }
+
+    /// The customer that a payment method is attached to now, if there are both.
+    async fn customer_of(&self, token: &str) -> Result<Option<String>, GatewayError> {
+        let url = format!("{}{}", self.base_url, Self::method_path(token)?);
+        let answer = self.send(self.http.get(url)).await?;
+        if answer.is_absent() {
+            return Ok(None);
+        }
+        Ok(answer.read::<PaymentMethod>()?.customer)
+    }
+
     async fn send(&self, request: RequestBuilder) -> Result<Answer, GatewayError> {
         let request = request
             .bearer_auth(self.api_key.expose_secret())
@@ -135,8 +154,24 @@ impl Gateway for StripeGateway {
             ("billing_details[name]", card.holder_name()),
         ];
         let answer = self.post("/v1/payment_methods", key, &form).await?;
-        let created: Created = answer.read()?;
-        Ok(CardToken { token: created.id })
+        let created: PaymentMethod = answer.read()?;
+        Ok(created.into_token())
+    }
+
+    async fn attach(&self, token: &str, reference: &str, key: &str) -> Result<String, GatewayError> {
+        let form = [("payment_method", token), ("metadata[payment_method_id]", reference)];
+        let customer: Created = self.post("/v1/customers", key, &form).await?.read()?;
+        Ok(customer.id)
+    }
+
+    async fn detach(&self, token: &str, key: &str) -> Result<(), GatewayError> {
+        let path = format!("{}/detach", Self::method_path(token)?);
+        let answer = self.post(&path, key, &[]).await?;
+        // Stripe has no code for one that is detached already.
+        if answer.is_invalid_request() && self.customer_of(token).await?.is_none() {
+            return Ok(());
+        }
+        answer.read::<PaymentMethod>().map(|_| ())
     }
 
     async fn charge(&self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
@@ -152,7 +187,18 @@ impl Gateway for StripeGateway {
             ("metadata[payment_id]", charge.payment_id),
         ];
         form.extend(charge.description.map(|text| ("description", text)));
+        if let Some(customer) = charge.customer {
+            // Nobody is there who could authenticate: the gateway may ask the issuer for an exemption.
+            form.extend([("customer", customer), ("off_session", "true")]);
+        }
         let answer = self.post("/v1/payment_intents", charge.key, &form).await?;
+        // Stripe has no code for a card that was detached, and its text may change: so it is asked.
+        if answer.is_invalid_request()
+            && let Some(customer) = charge.customer
+            && self.customer_of(charge.token).await?.as_deref() != Some(customer)
+        {
+            return Err(deleted());
+        }
         answer.read::<Intent>()?.outcome()
     }
 
@@ -194,6 +240,14 @@ impl Gateway for StripeGateway {
             Some(id) => Ok(Some(id)),
             None => failed.map_or(Ok(None), Err),
         }
+    }
+}
+
+fn deleted() -> GatewayError {
+    GatewayError::Declined {
+        code: CODE_PAYMENT_METHOD_DELETED.to_owned(),
+        message: "The payment method was deleted before it was charged.".to_owned(),
+        reference: None,
     }
 }
 

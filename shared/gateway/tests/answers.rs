@@ -148,6 +148,7 @@ fn request() -> ChargeRequest<'static> {
     ChargeRequest {
         payment_id: "pay_1",
         token: TOKEN,
+        customer: None,
         amount: 10_000,
         currency: "NGN",
         description: Some("Order 17 & more"),
@@ -188,9 +189,10 @@ fn error(kind: &str, code: &str, decline_code: &str) -> String {
 
 #[tokio::test]
 async fn tokenise_sends_the_card_as_a_form_and_answers_the_token() {
-    let server = Server::json(200, r#"{"id":"pm_1","object":"payment_method"}"#).await;
+    let server =
+        Server::json(200, r#"{"id":"pm_1","object":"payment_method","card":{"fingerprint":"Xt5EWLLDS7FJjR1c"}}"#).await;
     let token = server.gateway().tokenise(&card(), "key-1").await.unwrap();
-    assert_eq!(token.token, "pm_1");
+    assert_eq!((token.token.as_str(), token.fingerprint.as_deref()), ("pm_1", Some("Xt5EWLLDS7FJjR1c")));
     assert!(!format!("{token:?}").contains("pm_1"));
     let sent = &server.requests()[0];
     let (head, body) = sent.split_once("\r\n\r\n").unwrap();
@@ -225,6 +227,85 @@ async fn charge_confirms_at_once_and_names_the_payment() {
         "{sent}"
     );
     assert!(!format!("{:?}", request()).contains(TOKEN));
+}
+
+/// A charge with a stored card.
+fn stored() -> ChargeRequest<'static> {
+    ChargeRequest { customer: Some("cus_1"), ..request() }
+}
+
+const METHOD: &str = r#"{"id":"pm_1abcdef","object":"payment_method","customer":"cus_1"}"#;
+const DETACHED: &str = r#"{"id":"pm_1abcdef","object":"payment_method","customer":null}"#;
+
+#[tokio::test]
+async fn a_card_is_attached_to_a_customer_of_its_own() {
+    let server = Server::json(200, r#"{"id":"cus_1","object":"customer"}"#).await;
+    assert_eq!(server.gateway().attach(TOKEN, "pm_ours", "k").await.unwrap(), "cus_1");
+    let sent = &server.requests()[0];
+    assert!(sent.starts_with("POST /v1/customers ") && sent.contains("idempotency-key: k\r\n"), "{sent}");
+    assert!(sent.ends_with("payment_method=pm_1abcdef&metadata%5Bpayment_method_id%5D=pm_ours"), "{sent}");
+    let server = Server::json(402, &error("card_error", "card_declined", "do_not_honor")).await;
+    assert_eq!(class(&server.gateway().attach(TOKEN, "pm_ours", "k").await.unwrap_err()), "card_declined");
+}
+
+#[tokio::test]
+async fn a_charge_with_a_stored_card_names_its_customer() {
+    let server = Server::json(200, r#"{"id":"pi_1","status":"succeeded"}"#).await;
+    assert_eq!(server.gateway().charge(&stored()).await.unwrap().reference, "pi_1");
+    let sent = &server.requests()[0];
+    assert!(sent.ends_with("&customer=cus_1&off_session=true"), "{sent}");
+}
+
+#[tokio::test]
+async fn a_refused_charge_is_looked_into_when_its_card_may_be_detached() {
+    let refused = |status| Reply::Json(status, error("invalid_request_error", "", ""));
+    let found = |body: &str| Reply::Json(200, body.to_owned());
+    let other = METHOD.replace("cus_1", "cus_2");
+    for (replies, expected) in [
+        (vec![refused(400), found(METHOD)], "rejected"),
+        (vec![refused(400), found(DETACHED)], "payment_method_deleted"),
+        (vec![refused(400), found(&other)], "payment_method_deleted"),
+        (vec![refused(404), refused(404)], "payment_method_deleted"),
+        (vec![refused(400), refused(503)], "unavailable"),
+        // The key stands for another request, which may have been granted.
+        (vec![Reply::Json(400, error("idempotency_error", "", "")), found(DETACHED)], "rejected"),
+        (vec![Reply::Json(500, error("api_error", "", "")), found(DETACHED)], "unknown"),
+        (vec![Reply::Json(402, error("card_error", "expired_card", "")), found(DETACHED)], "expired_card"),
+    ] {
+        let server = Server::start(replies).await;
+        assert_eq!(class(&server.gateway().charge(&stored()).await.unwrap_err()), expected);
+    }
+    // A card that was never stored is nobody's to delete.
+    let server = Server::start(vec![refused(400), found(DETACHED)]).await;
+    assert_eq!(class(&server.gateway().charge(&request()).await.unwrap_err()), "rejected");
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[tokio::test]
+async fn detaching_what_is_detached_changes_nothing() {
+    let refused = |status| Reply::Json(status, error("invalid_request_error", "", ""));
+    let found = |body: &str| Reply::Json(200, body.to_owned());
+    for (replies, expected) in [
+        (vec![found(DETACHED)], None),
+        (vec![refused(400), found(DETACHED)], None),
+        (vec![refused(404), refused(404)], None),
+        (vec![refused(400), found(METHOD)], Some("rejected")),
+        (vec![Reply::Json(503, error("api_error", "", ""))], Some("unavailable")),
+        // A 404 of somebody on the way says nothing of the card.
+        (vec![Reply::Json(404, "no such page".to_owned())], Some("unavailable")),
+    ] {
+        let server = Server::start(replies).await;
+        let answer = server.gateway().detach(TOKEN, "pm_ours/detach").await;
+        assert_eq!(answer.err().map(|error| class(&error)).as_deref(), expected);
+        let sent = &server.requests()[0];
+        assert!(sent.starts_with("POST /v1/payment_methods/pm_1abcdef/detach "), "{sent}");
+        assert!(sent.contains("idempotency-key: pm_ours/detach"), "{sent}");
+    }
+    let server = Server::json(200, DETACHED).await;
+    for path in ["", "../payment_intents", "pm_1?x", "pm 1"] {
+        assert_eq!(class(&server.gateway().detach(path, "k").await.unwrap_err()), "rejected", "{path}");
+    }
+    assert!(server.requests().is_empty());
 }
 
 #[tokio::test]

@@ -25,6 +25,13 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (0..self.age_ms_max).contains(&now.ms_since(*since)).then(|| value.clone())
     }
 
+    /// Forgets the value.
+    pub fn forget(&self, key: &K) {
+        if let Ok(mut entries) = self.entries.lock() {
+            entries.remove(key);
+        }
+    }
+
     /// Remembers the value from now on.
     pub fn put(&self, key: K, value: V, now: Timestamp) {
         if let Ok(mut entries) = self.entries.lock() {

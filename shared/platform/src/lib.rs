@@ -8,8 +8,11 @@ pub mod config;
 pub mod deadline;
 pub mod guard;
 pub mod http;
+pub mod oidc;
+pub mod password;
 pub mod random;
 pub mod secrets;
 pub mod telemetry;
+pub mod tokens;
 
 pub use deadline::time_left;

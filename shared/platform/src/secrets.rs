@@ -1,12 +1,16 @@
 //! Secrets are derived, not stored (ADR 0004): from one root key, held by the environment, come the keyed hashes under
-//! which API keys are looked up, the secrets that sign webhooks and the key of operators. So no table holds one
-//! (invariant 8).
+//! which API keys are looked up, the keys themselves, the tokens of users, the secrets that sign webhooks and access
+//! tokens, and the key of operators. So no table holds one (invariant 8).
 
 use std::fmt;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use florin_domain::{
+    card::Mode,
+    ids::{ApiKeyId, MerchantId, SessionId, UserId},
+};
 use hmac::{Hmac, KeyInit, Mac};
-use secrecy::{ExposeSecret, SecretBox};
+use secrecy::{ExposeSecret, SecretBox, SecretString};
 use sha2::Sha256;
 
 use crate::config::ConfigError;
@@ -17,6 +21,19 @@ pub const ROOT_KEY_BYTES: usize = 32;
 /// What the operator key begins with.
 const OPERATOR_KEY_PREFIX: &str = "op_";
 const OPERATOR_PURPOSE: &str = "operator-key/1";
+
+/// Characters of an API key behind its prefix, of five bits each.
+const API_KEY_BODY_CHARACTERS: usize = 32;
+/// Of which characters it consists: the alphabet of ids, which nobody misreads.
+const API_KEY_ALPHABET: &[u8; 32] = b"0123456789abcdefghjkmnpqrstvwxyz";
+
+/// What a refresh token begins with.
+const REFRESH_PREFIX: &str = "rft_";
+const REFRESH_PURPOSE: &str = "refresh-token/1";
+
+/// What an invitation begins with.
+const INVITATION_PREFIX: &str = "inv_";
+const INVITATION_PURPOSE: &str = "invitation/1";
 
 /// The key from which all others are derived.
 #[derive(Clone)]
@@ -46,10 +63,74 @@ impl RootKey {
         mac(key, &[purpose.as_bytes(), b"\0", subject.as_bytes()])
     }
 
+    /// Whether this is what `derive` yields, found out in constant time.
+    fn is_derived(&self, purpose: &str, subject: &str, presented: &[u8; 32]) -> bool {
+        let key = self.0.expose_secret();
+        let mac = keyed(key, &[purpose.as_bytes(), b"\0", subject.as_bytes()]);
+        mac.verify_slice(presented).is_ok()
+    }
+
     /// The keyed hash under which an API key is stored, in hexadecimal. Looking it up compares in no secret-dependent
     /// time: who does not know the root key cannot steer the hash.
     pub fn api_key_hash(&self, api_key: &str) -> String {
-        self.derive("api-key/1", api_key).iter().map(|byte| format!("{byte:02x}")).collect()
+        hex(&self.derive("api-key/1", api_key))
+    }
+
+    /// The text of an API key, for the merchant and for nobody else: the same for the same key always, so that a
+    /// request that makes a key can be repeated. It tells its mode by its prefix.
+    pub fn api_key_text(&self, id: &ApiKeyId, mode: Mode) -> SecretString {
+        let prefix = mode.key_prefix();
+        let bytes = self.derive("api-key-text/1", &format!("{prefix}{id}"));
+        let character = |byte: &u8| API_KEY_ALPHABET.get(usize::from(byte % 32)).copied().map(char::from);
+        let body = bytes.iter().take(API_KEY_BODY_CHARACTERS).filter_map(character);
+        prefix.chars().chain(body).collect::<String>().into()
+    }
+
+    /// The keyed hash under which a user's credentials are found, in hexadecimal. The address is a normalised one.
+    pub fn email_hash(&self, address: &str) -> String {
+        hex(&self.derive("email/1", address))
+    }
+
+    /// The keyed hash under which what belongs to a merchant's customer is found, in hexadecimal. Two merchants that
+    /// name their customers alike get different ones.
+    pub fn customer_hash(&self, merchant_id: &MerchantId, reference: &str) -> String {
+        hex(&self.derive("customer/1", &format!("{merchant_id}/{reference}")))
+    }
+
+    /// The refresh token of this number of a session: nothing of it needs to be stored, but which number is next.
+    pub fn refresh_token(&self, session_id: &SessionId, number: u64) -> SecretString {
+        let subject = format!("{session_id}.{number}");
+        let mac = self.derive(REFRESH_PURPOSE, &subject);
+        format!("{REFRESH_PREFIX}{subject}.{}", hex(&mac)).into()
+    }
+
+    /// The session and the number of a refresh token that we made; whether the number is still good is for the session
+    /// to say.
+    pub fn read_refresh_token(&self, presented: &str) -> Option<(SessionId, u64)> {
+        let (subject, mac) = presented.strip_prefix(REFRESH_PREFIX)?.rsplit_once('.')?;
+        let is_ours = self.is_derived(REFRESH_PURPOSE, subject, read_hex(mac)?.expose_secret());
+        let (session_id, number) = subject.split_once('.').filter(|_| is_ours)?;
+        Some((session_id.parse().ok()?, number.parse().ok()?))
+    }
+
+    /// The token with which an invited user chooses a password; every invitation of a user has its own number.
+    pub fn invitation_token(&self, merchant_id: &MerchantId, user_id: &UserId, number: u64) -> SecretString {
+        let subject = format!("{merchant_id}.{user_id}.{number}");
+        let mac = self.derive(INVITATION_PURPOSE, &subject);
+        format!("{INVITATION_PREFIX}{subject}.{}", hex(&mac)).into()
+    }
+
+    /// Whom an invitation that we made is for, and its number; whether it is still open is for the user to say.
+    pub fn read_invitation_token(&self, presented: &str) -> Option<(MerchantId, UserId, u64)> {
+        let (subject, mac) = presented.strip_prefix(INVITATION_PREFIX)?.rsplit_once('.')?;
+        let is_ours = self.is_derived(INVITATION_PURPOSE, subject, read_hex(mac)?.expose_secret());
+        let mut parts = is_ours.then(|| subject.split('.'))?;
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
+    }
+
+    /// The seed of the Ed25519 key of this generation, with which access tokens are signed.
+    pub(crate) fn access_token_seed(&self, generation: u32) -> SecretBox<[u8; 32]> {
+        SecretBox::new(Box::new(self.derive("access-token-signing/1", &generation.to_string())))
     }
 
     /// The key with which operators of this deployment call `/v1/ops`.
@@ -73,6 +154,10 @@ impl RootKey {
     }
 }
 
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// 32 bytes in hexadecimal.
 fn read_hex(hex: &str) -> Option<SecretBox<[u8; ROOT_KEY_BYTES]>> {
     if hex.len() != ROOT_KEY_BYTES * 2 || !hex.is_ascii() {
@@ -86,12 +171,16 @@ fn read_hex(hex: &str) -> Option<SecretBox<[u8; ROOT_KEY_BYTES]>> {
 }
 
 #[expect(clippy::expect_used, reason = "HMAC takes keys of every length")]
-fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     let mut mac = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes keys of every length");
     for part in parts {
         mac.update(part);
     }
-    mac.finalize().into_bytes().into()
+    mac
+}
+
+fn mac(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    keyed(key, parts).finalize().into_bytes().into()
 }
 
 /// The key of this deployment's operators.
@@ -106,8 +195,7 @@ impl fmt::Debug for OperatorKey {
 impl OperatorKey {
     /// `op_` and 64 hexadecimal characters, for operators and for nobody else.
     pub fn expose_text(&self) -> String {
-        let hex: String = self.0.expose_secret().iter().map(|byte| format!("{byte:02x}")).collect();
-        format!("{OPERATOR_KEY_PREFIX}{hex}")
+        format!("{OPERATOR_KEY_PREFIX}{}", hex(self.0.expose_secret()))
     }
 }
 
@@ -178,9 +266,87 @@ mod tests {
     }
 
     #[test]
+    fn an_api_key_has_one_text_of_its_mode() {
+        let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
+        let (one, two) = (ApiKeyId::derive(&["1"]), ApiKeyId::derive(&["2"]));
+        let text = |root: &RootKey, id, mode| root.api_key_text(id, mode).expose_secret().to_owned();
+        let (test, live) = (text(&a, &one, Mode::Test), text(&a, &one, Mode::Live));
+        assert_eq!(test, text(&a, &one, Mode::Test));
+        assert_eq!((test.len(), test.strip_prefix("sk_test_").map(str::len)), (40, Some(32)));
+        // Whoever has the key of one mode knows nothing of the other's.
+        assert_ne!(test.strip_prefix("sk_test_"), live.strip_prefix("sk_live_"));
+        assert_ne!(test, text(&a, &two, Mode::Test));
+        assert_ne!(test, text(&b, &one, Mode::Test));
+    }
+
+    #[test]
+    fn addresses_and_customers_are_found_by_keyed_hashes() {
+        let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
+        let (shop, other) = (MerchantId::derive(&["shop"]), MerchantId::derive(&["other"]));
+        assert_ne!(a.email_hash("ada@shop.example"), b.email_hash("ada@shop.example"));
+        assert_eq!(a.customer_hash(&shop, "c-1"), a.customer_hash(&shop, "c-1"));
+        assert_ne!(a.customer_hash(&shop, "c-1"), a.customer_hash(&other, "c-1"));
+        assert_ne!(a.email_hash("c-1"), a.customer_hash(&shop, "c-1"));
+    }
+
+    /// Every text that differs from this one in one character.
+    fn neighbours(text: &str) -> impl Iterator<Item = String> {
+        (0..text.len()).map(move |place| {
+            let mut changed = text.to_owned();
+            changed.replace_range(place..=place, if text[place..].starts_with('1') { "2" } else { "1" });
+            changed
+        })
+    }
+
+    #[test]
+    fn only_our_refresh_tokens_are_read() {
+        let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
+        let session = SessionId::derive(&["session"]);
+        let token = a.refresh_token(&session, 17).expose_secret().to_owned();
+        assert!(token.starts_with(&format!("rft_{session}.17.")));
+        assert_eq!(a.read_refresh_token(&token), Some((session.clone(), 17)));
+        assert_eq!(b.read_refresh_token(&token), None);
+        for wrong in neighbours(&token).chain(["", "rft_", "rft_.."].map(str::to_owned)) {
+            assert_eq!(a.read_refresh_token(&wrong), None, "{wrong}");
+        }
+        for number in ["+17", "017", "", "-1", "4294967296"] {
+            assert_eq!(a.read_refresh_token(&token.replace(".17.", &format!(".{number}."))), None, "{number}");
+        }
+        assert_eq!(a.read_refresh_token(&format!("{token}0")), None);
+    }
+
+    #[test]
+    fn an_invitation_is_of_one_merchant_and_one_user() {
+        let (a, b) = (RootKey::from_hex(&"00".repeat(32)).unwrap(), RootKey::from_hex(&"01".repeat(32)).unwrap());
+        let (shop, other) = (MerchantId::derive(&["shop"]), MerchantId::derive(&["other"]));
+        let user = UserId::derive(&["ada"]);
+        let token = a.invitation_token(&shop, &user, 7).expose_secret().to_owned();
+        assert_eq!(a.read_invitation_token(&token), Some((shop, user.clone(), 7)));
+        assert_eq!(b.read_invitation_token(&token), None);
+        assert_ne!(a.invitation_token(&other, &user, 7).expose_secret(), token);
+        for wrong in neighbours(&token).chain(["", "inv_", "inv_.."].map(str::to_owned)) {
+            assert_eq!(a.read_invitation_token(&wrong), None, "{wrong}");
+        }
+        let refresh = a.refresh_token(&SessionId::derive(&["session"]), 1);
+        assert_eq!(a.read_invitation_token(refresh.expose_secret()), None);
+    }
+
+    #[test]
     fn nothing_shows_a_secret() {
         let root = RootKey::from_hex(&"ab".repeat(32)).unwrap();
         let shown = format!("{root:?} {:?} {:?}", root.webhook_secret("a", 1), root.operator_key());
         assert_eq!(shown, "RootKey WebhookSecret OperatorKey");
+
+        let (merchant, user) = (MerchantId::derive(&["m"]), UserId::derive(&["u"]));
+        let texts = [
+            root.api_key_text(&ApiKeyId::derive(&["k"]), Mode::Test),
+            root.refresh_token(&SessionId::derive(&["s"]), 1),
+            root.invitation_token(&merchant, &user, 1),
+        ];
+        let shown = format!("{texts:?} {:?}", root.access_token_seed(1));
+        for text in &texts {
+            let last = text.expose_secret().rsplit(['_', '.']).next().unwrap();
+            assert!(!shown.contains(last), "{shown}");
+        }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::HashMap, str::FromStr};
 
 use aws_sdk_dynamodb::types::AttributeValue;
-use florin_domain::time::Timestamp;
+use florin_domain::{ids::MerchantId, time::Timestamp};
 
 use crate::StoreError;
 
@@ -20,6 +20,11 @@ pub(crate) fn number(value: impl ToString) -> AttributeValue {
 
 pub(crate) fn moment(value: Timestamp) -> AttributeValue {
     number(value.ms())
+}
+
+/// By what an index finds what belongs to a merchant's customer. Merchants' references have no `#`, and neither have ids.
+pub(crate) fn customer_of(merchant: &MerchantId, customer: &str) -> String {
+    format!("{merchant}#{customer}")
 }
 
 /// Reads attributes by name, and says which one is missing or malformed.

@@ -42,6 +42,15 @@ pub struct AuditEntry {
     pub details: BTreeMap<String, String>,
 }
 
+/// Where a page of entries ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The moment of its last entry.
+    pub at: Timestamp,
+    /// And its id.
+    pub id: String,
+}
+
 /// The audit table.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -57,13 +66,23 @@ impl Audit {
 
     /// Adds these entries, all or none. An entry that exists already is refused: nothing is written over.
     pub async fn append(&self, scope: &str, entries: &[AuditEntry]) -> Result<(), StoreError> {
-        if entries.len() > ENTRIES_PER_APPEND_MAX {
+        self.write(entries.iter().map(|entry| (scope, entry))).await
+    }
+
+    /// Adds an entry to several scopes, to all or to none.
+    pub async fn append_to(&self, scopes: &[&str], entry: &AuditEntry) -> Result<(), StoreError> {
+        self.write(scopes.iter().map(|scope| (*scope, entry))).await
+    }
+
+    async fn write<'a>(&self, entries: impl Iterator<Item = (&'a str, &'a AuditEntry)>) -> Result<(), StoreError> {
+        let writes = entries.map(|(scope, entry)| Ok(self.told(scope, entry)?.0));
+        let writes = writes.collect::<Result<Vec<_>, StoreError>>()?;
+        if writes.len() > ENTRIES_PER_APPEND_MAX {
             return Err(StoreError::Refused("too many entries for one transaction".to_owned()));
         }
-        if entries.is_empty() {
+        if writes.is_empty() {
             return Ok(());
         }
-        let writes = entries.iter().map(|entry| put(&self.table, scope, entry)).collect::<Result<Vec<_>, _>>()?;
         match transact(&self.client, writes).await? {
             Transacted::Done => Ok(()),
             Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
@@ -71,31 +90,56 @@ impl Audit {
         }
     }
 
+    /// The entry, for the transaction that does what it tells. An entry that exists already stops it.
+    pub fn told(&self, scope: &str, entry: &AuditEntry) -> Result<Told, StoreError> {
+        let put = Put::builder()
+            .table_name(&self.table)
+            .set_item(Some(item(scope, entry)))
+            .condition_expression("attribute_not_exists(pk)")
+            .build();
+        let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
+        Ok(Told(TransactWriteItem::builder().put(put).build()))
+    }
+
     /// The newest entries of a scope before this moment, newest first, at most `limit`.
     pub async fn before(&self, scope: &str, moment: Timestamp, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        self.newest(scope, moment.to_string(), limit.min(ENTRIES_PER_PAGE_MAX)).await
+    }
+
+    /// The entries of a scope that come after this place when the newest come first, at most `limit`, and one more to
+    /// tell that there are more.
+    pub async fn page(&self, scope: &str, after: Option<&Place>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+        let before = after.map_or_else(|| Timestamp::MAX.to_string(), |place| sort_key(place.at, &place.id));
+        self.newest(scope, before, limit.min(ENTRIES_PER_PAGE_MAX) + 1).await
+    }
+
+    async fn newest(&self, scope: &str, before: String, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
         let query = self
             .client
             .query()
             .table_name(&self.table)
-            .key_condition_expression("pk = :scope AND sk < :moment")
+            .key_condition_expression("pk = :scope AND sk < :before")
             .expression_attribute_values(":scope", text(scope))
-            .expression_attribute_values(":moment", text(moment.to_string()))
+            .expression_attribute_values(":before", text(before))
             .scan_index_forward(false)
-            .limit(i32::try_from(limit.min(ENTRIES_PER_PAGE_MAX)).unwrap_or(1));
+            .limit(i32::try_from(limit).unwrap_or(1));
         let output = query.send().await?;
         output.items().iter().map(entry).collect()
     }
 }
 
-/// Adds the entry in the transaction that does what it tells.
-pub(crate) fn put(table: &str, scope: &str, entry: &AuditEntry) -> Result<TransactWriteItem, StoreError> {
-    let put = Put::builder()
-        .table_name(table)
-        .set_item(Some(item(scope, entry)))
-        .condition_expression("attribute_not_exists(pk)")
-        .build();
-    let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
-    Ok(TransactWriteItem::builder().put(put).build())
+/// An entry on its way into the transaction that does what it tells.
+#[derive(Debug)]
+pub struct Told(TransactWriteItem);
+
+impl Told {
+    pub(crate) fn into_action(self) -> TransactWriteItem {
+        self.0
+    }
+}
+
+fn sort_key(at: Timestamp, id: &str) -> String {
+    format!("{at}#{id}")
 }
 
 fn item(scope: &str, entry: &AuditEntry) -> Item {
@@ -105,7 +149,7 @@ fn item(scope: &str, entry: &AuditEntry) -> Item {
     };
     Item::from([
         ("pk".to_owned(), text(scope)),
-        ("sk".to_owned(), text(format!("{}#{}", entry.at, entry.id))),
+        ("sk".to_owned(), text(sort_key(entry.at, &entry.id))),
         ("w".to_owned(), text(&entry.actor)),
         ("a".to_owned(), text(&entry.action)),
         ("d".to_owned(), AttributeValue::M(entry.details.iter().map(detail).collect::<HashMap<_, _>>())),

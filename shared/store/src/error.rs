@@ -1,6 +1,9 @@
 //! What can go wrong with a table.
 
-use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::{
+    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
+    operation::update_item::UpdateItemError,
+};
 
 /// A call that did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -56,5 +59,16 @@ where
             // What the SDK says of a lost connection or an unreadable answer names no data of ours.
             _ => Self::Unavailable(DisplayErrorContext(&error).to_string()),
         }
+    }
+}
+
+/// The answer to a conditional update; `None` if its condition failed.
+pub(crate) fn unless_refused<T, R: std::fmt::Debug>(
+    result: Result<T, SdkError<UpdateItemError, R>>,
+) -> Result<Option<T>, StoreError> {
+    match result {
+        Ok(output) => Ok(Some(output)),
+        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),
+        Err(error) => Err(error.into()),
     }
 }

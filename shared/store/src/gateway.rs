@@ -1,4 +1,4 @@
-//! The gateway simulator's own table: payment methods, payment intents, refunds, and the answers kept by
+//! The gateway simulator's own table: payment methods, customers, payment intents, refunds, and the answers kept by
 //! `Idempotency-Key`. Nothing of the rest of Florin reads it.
 //!
 //! | item | `pk` | `sk` | attributes |
@@ -47,6 +47,8 @@ pub enum Kind {
     PaymentIntent,
     /// Money given back.
     Refund,
+    /// Whom payment methods are attached to.
+    Customer,
 }
 
 impl Kind {
@@ -55,6 +57,7 @@ impl Kind {
             Self::PaymentMethod => "payment_method",
             Self::PaymentIntent => "payment_intent",
             Self::Refund => "refund",
+            Self::Customer => "customer",
         }
     }
 }

@@ -29,6 +29,9 @@ pub struct Index {
     pub include: &'static [&'static str],
 }
 
+/// What a payment method consists of, besides keys.
+const PAYMENT_METHOD: &[&str] = &["b", "l", "e", "h", "f", "cu", "md", "t", "g"];
+
 /// Every table.
 pub const TABLES: [Table; 7] = [
     Table {
@@ -38,10 +41,20 @@ pub const TABLES: [Table; 7] = [
         ttl: None,
         indexes: &[
             Index { name: "by_merchant", hash: "m", range: "ca", include: &["c"] },
+            Index { name: "by_customer", hash: "cu", range: "ca", include: &["c"] },
             Index { name: "due", hash: "ds", range: "da", include: &[] },
         ],
     },
-    Table { name: "merchants", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
+    Table {
+        name: "merchants",
+        hash: "pk",
+        range: Some("sk"),
+        ttl: Some("ttl"),
+        indexes: &[
+            Index { name: "payment_methods", hash: "pm", range: "ca", include: PAYMENT_METHOD },
+            Index { name: "payment_methods_of_customer", hash: "pc", range: "ca", include: PAYMENT_METHOD },
+        ],
+    },
     Table { name: "webhooks", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
     Table { name: "analytics", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
     Table { name: "idempotency", hash: "pk", range: None, ttl: Some("ttl"), indexes: &[] },

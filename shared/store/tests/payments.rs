@@ -64,6 +64,7 @@ async fn what_is_written_is_read_back_whole() {
     large.metadata = (0..METADATA_ENTRIES_MAX)
         .map(|n| (format!("k{n}"), "💶".repeat(METADATA_VALUE_CHARACTERS_MAX)))
         .collect::<BTreeMap<_, _>>();
+    large.customer = Some("cust:7".to_owned());
     large.webhook_url = Some("https://shop.example/hooks".to_owned());
     large.process_at = Some(START.plus_ms(1));
     store.create(&large).await.unwrap();
@@ -180,6 +181,7 @@ async fn a_list_holds_only_the_merchants_own_and_every_one_of_them() {
         currency: Currency::parse("NGN"),
         created_from: Timestamp::MIN,
         created_to: Timestamp::MAX,
+        customer: None,
     };
     let mut seen: Vec<Place<PaymentId>> = Vec::new();
     loop {
@@ -211,10 +213,10 @@ async fn merchants_and_keys_read_back() {
         hash: "ab".repeat(32),
         id: ApiKeyId::derive(&["k"]),
         merchant_id: merchant.id,
-        prefix: "sk_test_".to_owned(),
-        last4: "p7dc".to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: true,
+        last_used_at: None,
     };
     assert_eq!(store.api_key(&record.hash).await.unwrap(), None);
     store.put_api_key(&record).await.unwrap();
@@ -264,6 +266,7 @@ async fn a_refund_is_written_once_and_reads_back() {
         currency: None,
         created_from: Timestamp::MIN,
         created_to: Timestamp::MAX,
+        customer: None,
     };
     assert_eq!(store.list(&payment.merchant_id, &listing).await.unwrap().items, [first]);
     let payments = Listing::<Payment> {
@@ -273,6 +276,7 @@ async fn a_refund_is_written_once_and_reads_back() {
         currency: None,
         created_from: Timestamp::MIN,
         created_to: Timestamp::MAX,
+        customer: None,
     };
     assert_eq!(store.list(&payment.merchant_id, &payments).await.unwrap().items, [after], "each in a list of its own");
 }

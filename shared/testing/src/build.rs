@@ -21,7 +21,13 @@ pub const START: Timestamp = Timestamp::from_ms(1_795_251_600_000);
 
 /// An active merchant.
 pub fn merchant(name: &str) -> Merchant {
-    Merchant { id: MerchantId::derive(&[name]), name: name.to_owned(), active: true, secret_generation: 1 }
+    Merchant {
+        id: MerchantId::derive(&[name]),
+        name: name.to_owned(),
+        active: true,
+        secret_generation: 1,
+        created_at: START,
+    }
 }
 
 /// A pending payment of 100.00 NGN on a Visa card; `key` makes it unique.
@@ -34,7 +40,9 @@ pub fn payment(merchant: &MerchantId, key: &str) -> Payment {
             expiry: Expiry { year: 2030, month: 12 },
             holder_name: "Ada Obi".to_owned(),
             token: format!("pm_{key}"),
+            stored: None,
         },
+        customer: None,
         description: Some("Order 17".to_owned()),
         metadata: BTreeMap::from([("order_id".to_owned(), "17".to_owned())]),
         webhook_url: None,

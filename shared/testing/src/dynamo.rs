@@ -73,8 +73,12 @@ async fn create(client: &Client, table: &Table) {
     let mut attributes = vec![(table.hash, ScalarAttributeType::S)];
     attributes.extend(table.range.map(|range| (range, ScalarAttributeType::S)));
     for index in table.indexes {
-        attributes.push((index.hash, ScalarAttributeType::S));
-        attributes.push((index.range, ScalarAttributeType::N));
+        for attribute in [(index.hash, ScalarAttributeType::S), (index.range, ScalarAttributeType::N)] {
+            // Several indexes may sort by the same one.
+            if !attributes.contains(&attribute) {
+                attributes.push(attribute);
+            }
+        }
     }
     let attributes = attributes
         .into_iter()

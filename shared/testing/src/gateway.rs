@@ -2,12 +2,15 @@
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{DefaultHasher, Hash, Hasher},
     sync::{Mutex, MutexGuard},
 };
 
 use async_trait::async_trait;
 use florin_domain::card::Card;
-use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
+use florin_gateway::{
+    CODE_PAYMENT_METHOD_DELETED, CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest,
+};
 
 /// What the gateway does with the next charge or refund.
 #[derive(Debug, Clone)]
@@ -30,7 +33,8 @@ pub enum Script {
 ///
 /// - one charge or refund for each key, and one answer: a decline is kept too;
 /// - a key that comes with another request is rejected;
-/// - the refunds of a charge never exceed it.
+/// - the refunds of a charge never exceed it;
+/// - a token that was attached to a customer is charged with that customer, and not at all once it is detached.
 #[derive(Debug, Default)]
 pub struct FakeGateway(Mutex<State>);
 
@@ -38,8 +42,11 @@ pub struct FakeGateway(Mutex<State>);
 struct State {
     script: VecDeque<Script>,
     refund_script: VecDeque<Script>,
+    storing_script: VecDeque<Script>,
     look_ups_fail: bool,
     away: bool,
+    /// The customer that a token is attached to, by token; `None` once it was detached.
+    customers: HashMap<String, Option<String>>,
     /// By key.
     charges: HashMap<String, Attempt>,
     /// By key.
@@ -68,6 +75,20 @@ impl FakeGateway {
     /// What happens with the next refunds, in order; afterwards they are made.
     pub fn script_refunds(&self, script: impl IntoIterator<Item = Script>) {
         self.state().refund_script.extend(script);
+    }
+
+    /// What happens with the next requests to attach and to detach, in order; afterwards they are obeyed.
+    pub fn script_storing(&self, script: impl IntoIterator<Item = Script>) {
+        self.state().storing_script.extend(script);
+    }
+
+    /// The tokens that are attached to a customer.
+    pub fn attached(&self) -> Vec<String> {
+        let state = self.state();
+        let mut tokens: Vec<_> =
+            state.customers.iter().filter(|(_, to)| to.is_some()).map(|(t, _)| t.clone()).collect();
+        tokens.sort();
+        tokens
     }
 
     /// Whether questions about charges and refunds go unanswered.
@@ -122,6 +143,11 @@ impl FakeGateway {
 
 impl State {
     fn charge(&mut self, asked: &ChargeRequest<'_>, decline: Option<&str>) -> Result<String, GatewayError> {
+        if !self.charges.contains_key(asked.key)
+            && let Some(refused) = self.not_chargeable(asked)
+        {
+            return Err(refused);
+        }
         let answer = match decline {
             Some(code) => Err(declined(code, "pi_declined")),
             None => Ok(format!("pi_{}", self.charges.len())),
@@ -149,6 +175,24 @@ impl State {
         once(&mut self.refunds, asked.key.to_owned(), Attempt { ours, amount: asked.amount, charge, answer })
     }
 
+    /// What the next request about stored cards meets, unless it does not get here.
+    fn storing(&mut self) -> Result<Option<Script>, GatewayError> {
+        if self.away { Err(unreachable()) } else { Ok(self.storing_script.pop_front()) }
+    }
+
+    /// Why this token cannot be charged for this customer.
+    fn not_chargeable(&self, charge: &ChargeRequest<'_>) -> Option<GatewayError> {
+        let attached = self.customers.get(charge.token).map(Option::as_deref);
+        match (charge.customer, attached) {
+            (None, None) => None,
+            (Some(customer), Some(Some(attached))) if customer == attached => None,
+            (Some(_), _) => Some(declined(CODE_PAYMENT_METHOD_DELETED, "pi_none")),
+            (None, Some(_)) => {
+                Some(GatewayError::Rejected { message: "the card is stored: name its customer".to_owned() })
+            }
+        }
+    }
+
     /// What a question is answered, unless it can be looked up.
     fn no_look_up(&self) -> Option<GatewayError> {
         if self.away {
@@ -156,6 +200,13 @@ impl State {
         }
         self.look_ups_fail.then(|| GatewayError::Unavailable { message: "told to".to_owned() })
     }
+}
+
+/// The same for the same number.
+fn fingerprint(card: &Card) -> String {
+    let mut hash = DefaultHasher::new();
+    card.number().expose().hash(&mut hash);
+    format!("print_{:x}", hash.finish())
 }
 
 /// The answer of the key: that of its first request.
@@ -207,12 +258,35 @@ impl Gateway for FakeGateway {
             state.script.pop_front()
         };
         play(next, |decline| match decline {
-            None => Ok(CardToken { token: format!("pm_{}", key.replace('/', "_")) }),
+            None => {
+                Ok(CardToken { token: format!("pm_{}", key.replace('/', "_")), fingerprint: Some(fingerprint(card)) })
+            }
             Some(code) => Err(GatewayError::Declined {
                 code: code.to_owned(),
                 message: format!("The card ending in {} was declined.", card.last4()),
                 reference: None,
             }),
+        })
+    }
+
+    async fn attach(&self, token: &str, _reference: &str, _key: &str) -> Result<String, GatewayError> {
+        let next = self.state().storing()?;
+        play(next, |decline| {
+            if let Some(code) = decline {
+                return Err(declined(code, token));
+            }
+            let customer = format!("cus_of_{token}");
+            let mut state = self.state();
+            let now = state.customers.entry(token.to_owned()).or_insert_with(|| Some(customer));
+            now.clone().ok_or_else(|| GatewayError::Rejected { message: "it was detached".to_owned() })
+        })
+    }
+
+    async fn detach(&self, token: &str, _key: &str) -> Result<(), GatewayError> {
+        let next = self.state().storing()?;
+        play(next, |_| {
+            self.state().customers.insert(token.to_owned(), None);
+            Ok(())
         })
     }
 
@@ -268,7 +342,7 @@ mod tests {
     use super::*;
 
     fn charge<'a>(payment_id: &'a str, amount: i64, key: &'a str) -> ChargeRequest<'a> {
-        ChargeRequest { payment_id, token: "pm_1", amount, currency: "NGN", description: None, key }
+        ChargeRequest { payment_id, token: "pm_1", customer: None, amount, currency: "NGN", description: None, key }
     }
 
     fn refund<'a>(refund_id: &'a str, reference: &'a str, amount: i64, key: &'a str) -> RefundRequest<'a> {
@@ -342,6 +416,28 @@ mod tests {
         assert_eq!((gateway.refunds_of("pay_1"), gateway.refunds_of(&pi)), (made.to_vec(), made.to_vec()));
         assert_eq!(gateway.refunds_of("pay_2"), []);
         assert_eq!(gateway.refund_calls().len(), 10);
+    }
+
+    #[tokio::test]
+    async fn a_stored_card_is_charged_with_its_customer_until_it_is_detached() {
+        let gateway = FakeGateway::default();
+        gateway.script_storing([Script::Decline("card_declined"), Script::TakenThenLost]);
+        assert_eq!(code(gateway.attach("pm_1", "ours", "a").await), "card_declined");
+        assert_eq!(code(gateway.attach("pm_1", "ours", "a").await), "unknown");
+        let customer = gateway.attach("pm_1", "ours", "a").await.unwrap();
+        assert_eq!(gateway.attached(), ["pm_1"]);
+        let with = |customer| ChargeRequest { customer, ..charge("pay_1", 10, "k") };
+        assert_eq!(code(gateway.charge(&with(None)).await), "rejected");
+        assert_eq!(code(gateway.charge(&with(Some("cus_other"))).await), CODE_PAYMENT_METHOD_DELETED);
+        let made = gateway.charge(&with(Some(&customer))).await.unwrap();
+        for _ in 0..2 {
+            gateway.detach("pm_1", "d").await.unwrap();
+        }
+        assert!(gateway.attached().is_empty());
+        assert_eq!(gateway.charge(&with(Some(&customer))).await.unwrap(), made, "the key has its answer");
+        let next = ChargeRequest { key: "next", ..with(Some(&customer)) };
+        assert_eq!(code(gateway.charge(&next).await), CODE_PAYMENT_METHOD_DELETED);
+        assert_eq!(code(gateway.attach("pm_1", "ours", "b").await), "rejected", "never again");
     }
 
     #[tokio::test]

@@ -7,7 +7,9 @@ use std::{
 
 use async_trait::async_trait;
 use florin_domain::{card::Card, time::Timestamp};
-use florin_gateway::{CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest};
+use florin_gateway::{
+    CODE_PAYMENT_METHOD_DELETED, CardToken, Charge, ChargeRequest, Gateway, GatewayError, RefundRequest,
+};
 use florin_platform::clock::Clock;
 use florin_store::payments::Payments;
 use florin_testing::faults::{Fault, Faults, Kind};
@@ -58,6 +60,8 @@ struct State {
     refunds: BTreeMap<String, Made>,
     /// Calls under a key so far.
     calls: BTreeMap<String, u32>,
+    /// The customer that a token is attached to, by token; `None` once it was detached.
+    customers: BTreeMap<String, Option<String>>,
     silent: Vec<String>,
     tokens: usize,
     asked_for_too_much: usize,
@@ -100,6 +104,11 @@ impl CardGateway {
     pub(crate) fn refunded(&self, charge: &str) -> Vec<Made> {
         let state = self.state.lock().unwrap();
         state.refunds.values().filter(|made| made.charge == charge).cloned().collect()
+    }
+
+    /// The customer that a token is attached to.
+    pub(crate) fn customer_of(&self, token: &str) -> Option<String> {
+        self.state.lock().unwrap().customers.get(token).cloned().flatten()
     }
 
     /// How often more was to be given back than had been taken.
@@ -157,6 +166,10 @@ impl State {
 
     fn charge(&mut self, charge: &ChargeRequest<'_>) -> Result<Charge, GatewayError> {
         let (calls, card) = (self.calls(charge.key), card_of(charge.token));
+        let attached = self.customers.get(charge.token).cloned().flatten();
+        if attached.as_deref() != charge.customer && !self.charges.contains_key(charge.key) {
+            return Err(declined(CODE_PAYMENT_METHOD_DELETED));
+        }
         match card {
             cards::DECLINED => return Err(declined("insufficient_funds")),
             cards::UNAVAILABLE => return Err(unavailable()),
@@ -223,7 +236,25 @@ impl Gateway for CardGateway {
     async fn tokenise(&self, card: &Card, _key: &str) -> Result<CardToken, GatewayError> {
         self.pass("gateway.tokenise", |state| {
             state.tokens += 1;
-            Ok(CardToken { token: format!("pm_{}_{}", card.last4(), state.tokens) })
+            let token = format!("pm_{}_{}", card.last4(), state.tokens);
+            Ok(CardToken { token, fingerprint: Some(format!("print_{}", card.last4())) })
+        })
+        .await
+    }
+
+    async fn attach(&self, token: &str, _reference: &str, _key: &str) -> Result<String, GatewayError> {
+        self.pass("gateway.attach", |state| {
+            let customer = format!("cus_of_{token}");
+            state.customers.insert(token.to_owned(), Some(customer.clone()));
+            Ok(customer)
+        })
+        .await
+    }
+
+    async fn detach(&self, token: &str, _key: &str) -> Result<(), GatewayError> {
+        self.pass("gateway.detach", |state| {
+            state.customers.insert(token.to_owned(), None);
+            Ok(())
         })
         .await
     }

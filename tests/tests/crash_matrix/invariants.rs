@@ -10,7 +10,7 @@ use florin_domain::{
     refund::RefundStatus,
     webhook::{DeliveryStatus, Target},
 };
-use florin_store::payments::DUE_SHARDS;
+use florin_store::{payment_methods::Kept, payments::DUE_SHARDS};
 use florin_testing::{build::correlation, bus::POISON};
 
 use crate::{
@@ -50,6 +50,7 @@ pub(crate) async fn violations(world: &mut World) -> Vec<String> {
         answered_again(world, &order).await.into_iter().for_each(&mut note);
         payments.push(payment);
     }
+    wrong.extend(cards_kept_or_forgotten(world).await);
     wrong.extend(refunded_once(world).await);
     wrong.extend(one_fact_for_one_event(world));
     wrong.extend(counted_exactly(world, &payments).await);
@@ -115,6 +116,25 @@ async fn refunded_once(world: &World) -> Vec<String> {
     }
     if world.gateway.asked_for_too_much() > 0 {
         wrong.push("the gateway was asked to give back more than it had taken".to_owned());
+    }
+    wrong
+}
+
+/// A stored card is attached at the gateway and answered again; of a deleted one nothing is left there or here.
+async fn cards_kept_or_forgotten(world: &mut World) -> Vec<String> {
+    let mut wrong = Vec::new();
+    for card in world.cards.clone() {
+        let attached = world.gateway.customer_of(&card.token);
+        let is_right = match world.kept_card(&card.id).await {
+            Some(Kept::Live(method)) => !card.is_deleted && attached == Some(method.at_gateway.customer),
+            Some(Kept::Deleted(left)) => card.is_deleted && left.is_none() && attached.is_none(),
+            None => false,
+        };
+        let (status, _, answer) = world.post("/v1/payment_methods", &card.key, &card.body).await;
+        let is_same = if card.is_deleted { status == 409 } else { (status, &answer) == (201, &card.answer) };
+        if !is_right || !is_same {
+            wrong.push(format!("{} {}: kept wrongly, or answered {status} {answer}", card.key, card.id));
+        }
     }
     wrong
 }

@@ -177,6 +177,30 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         },
     },
     Scenario {
+        name: "stored-card",
+        core: true,
+        story: |world| {
+            Box::pin(async {
+                world.store_card(cards::APPROVED).await;
+                world.pay_with(0, 0, &[Completed]).await;
+                world.pay_with(0, 0, &[Completed]).await;
+            })
+        },
+    },
+    Scenario {
+        name: "stored-card-deleted-before-its-charge",
+        core: true,
+        story: |world| {
+            Box::pin(async {
+                world.store_card(cards::APPROVED).await;
+                world.store_card(cards::APPROVED).await;
+                world.pay_with(0, 90, &[Failed]).await;
+                world.pay_with(1, 90, &[Completed]).await;
+                world.delete_card(0).await;
+            })
+        },
+    },
+    Scenario {
         name: "gateway-away",
         core: false,
         story: |world| {

@@ -9,20 +9,29 @@ use axum::{
     http::{HeaderMap, Request},
 };
 use florin_analytics::Counter;
+use florin_api::Limiter;
 use florin_domain::{
     card::Mode,
-    ids::{ApiKeyId, PaymentId, RefundId, WebhookEndpointId},
+    ids::{ApiKeyId, PaymentId, PaymentMethodId, RefundId, WebhookEndpointId},
     merchant::{ApiKeyRecord, Merchant},
     payment::{Payment, Status},
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     time::Timestamp,
     webhook::WebhookEndpoint,
 };
 use florin_messaging::{Queue, dead_letters::Records};
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey, tokens::Tokens};
 use florin_processor::{Gate, Processor};
 use florin_store::{
-    analytics::Analytics, audit::Audit, breaker::SharedBreaker, failures::Failures, merchants::Merchants,
-    payments::Payments, webhooks::Webhooks,
+    analytics::Analytics,
+    audit::Audit,
+    breaker::SharedBreaker,
+    failures::Failures,
+    limits::Limits,
+    merchants::Merchants,
+    payment_methods::{Kept, PaymentMethods},
+    payments::Payments,
+    webhooks::Webhooks,
 };
 use florin_sweeper::Sweeper;
 use florin_testing::{
@@ -94,6 +103,19 @@ pub(crate) struct RefundOrder {
     pub(crate) payment_id: PaymentId,
 }
 
+/// A card that a client stored.
+#[derive(Debug, Clone)]
+pub(crate) struct CardOrder {
+    pub(crate) key: String,
+    pub(crate) body: String,
+    /// What the client was answered in the end.
+    pub(crate) answer: String,
+    pub(crate) id: PaymentMethodId,
+    /// What the gateway calls it.
+    pub(crate) token: String,
+    pub(crate) is_deleted: bool,
+}
+
 /// What lasts longer than a run: one for each worker.
 pub(crate) struct Outside {
     pub(crate) receiver: Receiver,
@@ -142,6 +164,7 @@ pub(crate) struct World {
     pub(crate) dynamo: InProcess,
     pub(crate) orders: Vec<Order>,
     pub(crate) refunds: Vec<RefundOrder>,
+    pub(crate) cards: Vec<CardOrder>,
     pub(crate) merchant: Merchant,
     pub(crate) root: RootKey,
     pub(crate) endpoint: Option<WebhookEndpoint>,
@@ -186,6 +209,7 @@ impl World {
             purge_after: weather.purge_after,
             orders: Vec::new(),
             refunds: Vec::new(),
+            cards: Vec::new(),
             endpoint: None,
             purged: Vec::new(),
             batches: 0,
@@ -239,14 +263,24 @@ impl World {
 
     /// The same, to be processed after so many seconds.
     pub(crate) async fn pay_later(&mut self, last4: &str, own_webhook: bool, seconds: i64, may_end: &[End]) {
+        let source = json!({ "type": "card", "number": format!("{CARD_PREFIX}{last4}"), "expiry": "12/30",
+                             "cvv": "123", "holder_name": "Ada Obi" });
+        self.pay_from(source, own_webhook, seconds, may_end).await;
+    }
+
+    /// The same with a card that was stored.
+    pub(crate) async fn pay_with(&mut self, card: usize, seconds: i64, may_end: &[End]) {
+        let source = json!({ "type": "payment_method", "id": self.cards[card].id });
+        self.pay_from(source, true, seconds, may_end).await;
+    }
+
+    async fn pay_from(&mut self, source: Value, own_webhook: bool, seconds: i64, may_end: &[End]) {
         let key = format!("order-{}", self.orders.len());
         let amount = 1_000 + i64::try_from(self.orders.len()).unwrap();
         let path = own_webhook.then(|| format!("/{key}"));
         let body = json!({
             "amount": amount, "currency": "NGN", "metadata": { "order": key },
-            "source": { "type": "card", "number": format!("{CARD_PREFIX}{last4}"), "expiry": "12/30", "cvv": "123",
-                        "holder_name": "Ada Obi" },
-            "delay_seconds": seconds,
+            "source": source, "delay_seconds": seconds,
             "webhook_url": path.as_ref().map(|path| self.receiver.url(path)),
         });
         let body = body.to_string();
@@ -256,11 +290,44 @@ impl World {
         self.orders.push(Order { key, body, answer, id, amount, path, may_end: may_end.to_vec() });
     }
 
-    /// Posts as a real client does: while it hears nothing, or of an error on our side, it asks again with the same
-    /// key.
+    /// A client stores a card.
+    pub(crate) async fn store_card(&mut self, last4: &str) {
+        let key = format!("card-{}", self.cards.len());
+        let card = json!({ "number": format!("{CARD_PREFIX}{last4}"), "expiry": "12/30", "cvv": "123",
+                           "holder_name": "Ada Obi" });
+        let body = json!({ "card": card, "customer": "cust-1" }).to_string();
+        let (status, _, answer) = self.post("/v1/payment_methods", &key, &body).await;
+        assert_eq!(status, 201, "{answer}");
+        let id = serde_json::from_str::<Value>(&answer).unwrap()["id"].as_str().unwrap().parse().unwrap();
+        let Some(Kept::Live(method)) = self.kept_card(&id).await else { panic!("it is not kept") };
+        self.cards.push(CardOrder { key, body, answer, id, token: method.at_gateway.token, is_deleted: false });
+    }
+
+    /// And deletes it.
+    pub(crate) async fn delete_card(&mut self, card: usize) {
+        let path = format!("/v1/payment_methods/{}", self.cards[card].id);
+        let (status, _, answer) = self.ask("DELETE", &path, "", "").await;
+        assert_eq!(status, 204, "{answer}");
+        self.cards[card].is_deleted = true;
+    }
+
+    /// What is kept of a stored card.
+    pub(crate) async fn kept_card(&self, id: &PaymentMethodId) -> Option<Kept> {
+        let methods = PaymentMethods::new(self.dynamo.test_client(), "merchants");
+        methods.kept(&self.merchant.id, id).await.unwrap()
+    }
+
+    /// See [`Self::ask`].
     pub(crate) async fn post(&mut self, path: &str, key: &str, body: &str) -> (u16, HeaderMap, String) {
+        self.ask("POST", path, key, body).await
+    }
+
+    /// Asks as a real client does: while it hears nothing, or of an error on our side, it asks again with the same key.
+    async fn ask(&mut self, method: &str, path: &str, key: &str, body: &str) -> (u16, HeaderMap, String) {
         for _ in 0..CLIENT_TRIES_MAX {
-            let request = Request::post(path)
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
                 .header("authorization", format!("Bearer {KEY}"))
                 .header("content-type", "application/json")
                 .header("idempotency-key", if key.is_empty() { "none" } else { key })
@@ -453,13 +520,21 @@ impl Wiring<'_> {
         florin_api::router(florin_api::Dependencies {
             payments: Payments::new(client.clone(), "payments"),
             merchants: Merchants::new(client.clone(), "merchants"),
+            limiter: Limiter::new(
+                Limits::new(client.clone(), "merchants"),
+                Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(),
+            ),
+            payment_methods: PaymentMethods::new(client.clone(), "merchants"),
             analytics: Analytics::reader(client.clone(), "analytics"),
             breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
             queues: florin_api::Queues::new(no_queues, "florin", records),
             gateway: self.gateway.seen_by(API),
             publisher: self.bus.publisher(API, self.faults),
+            oidc: None,
             root_key: self.root.clone(),
+            sign_up: florin_api::SignUp::Open,
+            tokens: Tokens::new(self.root, "https://florin.example".to_owned(), 1),
             guard: Guard::new(true),
             mode: Mode::Test,
             clock: self.clock.clone(),
@@ -509,10 +584,10 @@ fn api_key(root: &RootKey, merchant: &Merchant) -> ApiKeyRecord {
         hash: root.api_key_hash(KEY),
         id: ApiKeyId::derive(&[KEY]),
         merchant_id: merchant.id.clone(),
-        prefix: "sk_test_".to_owned(),
-        last4: KEY[KEY.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: florin_domain::permission::Permissions::of_keys(),
         revoked: false,
+        last_used_at: None,
     }
 }
 

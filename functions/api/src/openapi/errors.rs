@@ -70,20 +70,23 @@ fn implied(operation: &Value) -> Vec<(u16, &'static str)> {
     let is_for_operators = security.is_some_and(|asked| asked.iter().any(|scheme| scheme.get("operatorKey").is_some()));
     let (has_key, has_query, has_path) = (taken_in("header"), taken_in("query"), taken_in("path"));
     let has_body = operation.get("requestBody").is_some();
+    let has_json = operation.pointer("/requestBody/content/application~1json").is_some();
+    let has_caller = security.is_some() && !is_for_operators;
     let rules = [
-        (security.is_some() && !is_for_operators, 401, "api_key_missing api_key_invalid"),
-        (security.is_some() && !is_for_operators, 403, "permission_missing"),
+        (has_caller, 401, "api_key_missing api_key_invalid token_invalid token_expired"),
+        (has_caller, 429, "rate_limited"),
+        (has_caller, 403, "permission_missing"),
         (is_for_operators, 401, "operator_key_invalid"),
         (has_path, 404, "route_not_found"),
-        (has_body, 415, "content_type_unsupported"),
+        (has_json, 415, "content_type_unsupported"),
         (has_body, 413, "body_too_large"),
-        (has_body, 400, "body_unreadable json_invalid"),
-        (has_body, 422, "field_unknown"),
+        (has_json, 400, "body_unreadable json_invalid"),
+        (has_json, 422, "field_unknown"),
         (has_key, 400, "idempotency_key_missing idempotency_key_invalid"),
         (has_key, 422, "idempotency_key_reused"),
         (has_query, 400, "query_too_long parameter_repeated parameter_unknown"),
-        (security.is_some(), 500, "internal_error"),
-        (security.is_some(), 503, "unavailable"),
+        (security.is_some() || has_body, 500, "internal_error"),
+        (security.is_some() || has_body, 503, "unavailable"),
     ];
     rules.into_iter().filter_map(|(applies, status, codes)| applies.then_some((status, codes))).collect()
 }
@@ -93,6 +96,13 @@ fn describe(status: u16, response: &mut Value) {
     let codes: Vec<&str> = named.split_whitespace().collect();
     let lines: Vec<String> = codes.iter().map(|code| line(code, status)).collect();
     put(response, "description", lines.join("\n").into());
+    // An error of OAuth has a shape of its own, which the attribute names.
+    if let Some(media) = response.pointer_mut("/content/application~1json") {
+        let named = json!({ "type": "object", "properties": { "error": { "enum": codes } } });
+        let shape = media.get("schema").cloned();
+        put(media, "schema", json!({ "allOf": [shape, named] }));
+        return;
+    }
     let mut fixed = json!({ "status": { "const": status } });
     if !codes.iter().any(|code| BESIDE_OPEN_CODES.contains(code)) {
         put(&mut fixed, "code", json!({ "enum": codes }));

@@ -14,7 +14,7 @@ pub mod schemas;
 use florin_domain::{
     money,
     payment::{METADATA_ENTRIES_MAX, METADATA_KEY_CHARACTERS_MAX, METADATA_VALUE_CHARACTERS_MAX},
-    permission::Permission,
+    permission::{Permission, Permissions},
 };
 use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
@@ -125,7 +125,14 @@ fn tags() -> Value {
     json!([
         { "name": "Payments", "description": "Intents to move money from a card to you." },
         { "name": "Refunds", "description": "Money given back for a payment, in part or whole." },
+        { "name": "Payment methods", "description": "Cards that the gateway keeps for later payments." },
+        { "name": "Customers", "description": "What is kept of your customers, by your own references." },
         { "name": "Analytics", "description": "Counts and sums of what has ended." },
+        { "name": "Merchants", "description": "Sign-up and profile." },
+        { "name": "API keys", "description": "What your programs call with. People make them; no key does." },
+        { "name": "Sign-in", "description": "Access tokens for people and for clients. A quarter of an hour each." },
+        { "name": "Users", "description": "Your people and their roles." },
+        { "name": "Audit", "description": "Who did what. Nothing changes or removes an entry." },
         { "name": "Operations", "description": "For whoever runs Florin, with the operator key; not for merchants." },
         { "name": "Health", "description": "Whether the API is there and can work, and its description. They take no key." },
     ])
@@ -142,6 +149,10 @@ fn security_schemes() -> Value {
             "type": "apiKey", "in": "header", "name": "X-API-Key",
             "description": "The same key in a header of its own.",
         },
+        "accessToken": {
+            "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+            "description": "The access token of a user who is signed in, or of a client: `Authorization: Bearer eyJ…`. An operation that takes this and no key is for users only.",
+        },
         "operatorKey": {
             "type": "http", "scheme": "bearer",
             "description": "The operator key of this deployment: `Authorization: Bearer op_…`.",
@@ -155,7 +166,7 @@ fn expand_security(operation: &mut Value) {
         return;
     };
     let for_keys = scopes.iter().filter_map(|scope| Permission::parse(scope.as_str()?)).all(Permission::is_for_keys);
-    let schemes: &[&str] = if for_keys { &["apiKey", "apiKeyHeader"] } else { &[] };
+    let schemes: &[&str] = if for_keys { &["apiKey", "apiKeyHeader", "accessToken"] } else { &["accessToken"] };
     let expanded = schemes.iter().map(|scheme| json!({ *scheme: scopes })).collect();
     put(operation, "security", Value::Array(expanded));
 }
@@ -177,7 +188,9 @@ fn headers() -> Value {
     json!({
         "RequestId": required("Names the request; the same as `request_id` of an error."),
         "CorrelationId": text("The `X-Correlation-Id` that was sent, if it was fit to be passed on."),
-        "WwwAuthenticate": required("`Bearer`."),
+        "WwwAuthenticate": required("`Bearer`; `Basic` for a client's id and secret."),
+        "RateLimitPolicy": text("How many requests (`q`) the caller may make in so many seconds (`w`)."),
+        "RateLimit": text("How many requests are left (`r`), and the seconds until there are more (`t`)."),
         "RetryAfter": json!({
             "description": "Seconds after which to try again.", "required": true,
             "schema": { "type": "integer", "minimum": 1 },
@@ -204,6 +217,16 @@ fn fill_in(schemas: &mut Value) {
     if let Some(currency) = schemas.get_mut("Currency") {
         put(currency, "enum", currencies().into());
     }
+    if let Some(scope) = schemas.get_mut("KeyScope") {
+        let scopes: Vec<_> = Permissions::of_keys().iter().map(Permission::scope).collect();
+        put(scope, "enum", scopes.into());
+    }
+    if let Some(scopes) = schemas.pointer_mut("/NewApiKey/properties/scopes") {
+        put(scopes, "uniqueItems", true.into());
+    }
+    for (whole, part) in [("CustomerPayment", "Payment"), ("NewlyMadeApiKey", "ApiKey"), ("InvitedUser", "User")] {
+        extend(schemas, whole, part);
+    }
     if let Some(payment) = schemas.get_mut("NewPayment") {
         let both = json!({ "delay_seconds": { "type": "integer" }, "process_at": { "type": "string" } });
         put(payment, "not", json!({ "required": ["delay_seconds", "process_at"], "properties": both }));
@@ -228,6 +251,20 @@ fn currencies() -> Vec<String> {
     codes.into_iter().filter(|code| money::Currency::parse(code).is_some()).collect()
 }
 
+/// Gives a schema the members of another one, as `serde(flatten)` does: closed objects cannot be joined by `allOf`.
+fn extend(schemas: &mut Value, whole: &str, part: &str) {
+    let Some(part) = schemas.get(part).cloned() else { return };
+    let Some(whole) = schemas.get_mut(whole) else { return };
+    let members = part.get("properties").and_then(Value::as_object).cloned().unwrap_or_default();
+    if let Some(properties) = whole.get_mut("properties").and_then(Value::as_object_mut) {
+        properties.extend(members);
+    }
+    let names = part.get("required").and_then(Value::as_array).cloned().unwrap_or_default();
+    if let Some(required) = whole.get_mut("required").and_then(Value::as_array_mut) {
+        required.extend(names);
+    }
+}
+
 /// What every answer has, and what every request that sets something off may have.
 fn add_common(operation: &mut Value) {
     if operation.get("security").is_some() && operation.get("requestBody").is_some() {
@@ -238,14 +275,19 @@ fn add_common(operation: &mut Value) {
             parameters.extend(shared);
         }
     }
+    let has_rate = operation.pointer("/responses/429").is_some() && operation.get("security").is_some();
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     for (status, response) in responses.into_iter().flatten() {
         let Some(headers) = member(response, "headers") else { continue };
         put(headers, "X-Request-Id", reference("headers", "RequestId"));
         put(headers, "X-Correlation-Id", reference("headers", "CorrelationId"));
+        if has_rate && status != "401" {
+            put(headers, "RateLimit-Policy", reference("headers", "RateLimitPolicy"));
+            put(headers, "RateLimit", reference("headers", "RateLimit"));
+        }
         match status.as_str() {
             "401" => put(headers, "WWW-Authenticate", reference("headers", "WwwAuthenticate")),
-            "503" => put(headers, "Retry-After", reference("headers", "RetryAfter")),
+            "429" | "503" => put(headers, "Retry-After", reference("headers", "RetryAfter")),
             _ => {}
         }
     }

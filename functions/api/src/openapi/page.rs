@@ -109,11 +109,13 @@ fn needs(operation: &Value) -> String {
         return "<span class=\"needs\">no key</span>".to_owned();
     };
     if scheme == "operatorKey" {
-        return "<span class=\"needs\">operator key</span>".to_owned();
+        let is_optional = list(operation, "/security").len() > 1;
+        return format!("<span class=\"needs\">{}operator key</span>", if is_optional { "no key, or " } else { "" });
     }
+    let who = if scheme == "accessToken" { "for users; " } else { "" };
     let scopes = scopes.as_array().into_iter().flatten().filter_map(Value::as_str);
     let scopes: Vec<String> = scopes.map(|scope| format!("<code>{}</code>", escaped(scope))).collect();
-    format!("<span class=\"needs\">needs {}</span>", scopes.join(", "))
+    format!("<span class=\"needs\">{who}needs {}</span>", scopes.join(", "))
 }
 
 fn parameters(document: &Value, operation: &Value) -> String {
@@ -133,8 +135,8 @@ fn parameters(document: &Value, operation: &Value) -> String {
 }
 
 fn request_body(document: &Value, operation: &Value) -> String {
-    let Some(media) = operation.pointer("/requestBody/content/application~1json") else { return String::new() };
-    let mut html = String::from("<h4>Body</h4>\n");
+    let Some((media_type, media)) = members(operation, "/requestBody/content").next() else { return String::new() };
+    let mut html = String::from(if media_type == "application/json" { "<h4>Body</h4>\n" } else { "<h4>Form</h4>\n" });
     let schema = media.get("schema").unwrap_or(&Value::Null);
     for variant in variants(document, schema) {
         html += "<div class=\"scroll\"><table>\n";

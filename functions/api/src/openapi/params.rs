@@ -3,10 +3,13 @@
 use utoipa::IntoParams;
 
 use super::schemas::{
-    Currency,
+    Currency, Customer,
     analytics::Granularity,
+    merchants::ApiKeyId,
     operations::{Consumer, MerchantId, Term},
+    payment_methods::PaymentMethodId,
     payments::{PaymentId, PaymentStatus},
+    people::UserId,
     refunds::{RefundId, RefundStatus},
 };
 
@@ -24,6 +27,38 @@ pub struct PaymentPath {
 pub struct RefundPath {
     /// The refund.
     pub id: RefundId,
+}
+
+/// A payment method in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct PaymentMethodPath {
+    /// The payment method.
+    pub id: PaymentMethodId,
+}
+
+/// An API key in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct ApiKeyPath {
+    /// The key.
+    pub id: ApiKeyId,
+}
+
+/// A user in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct UserPath {
+    /// The user.
+    pub id: UserId,
+}
+
+/// A customer in the path.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Path)]
+pub struct CustomerPath {
+    /// Your reference.
+    pub customer: Customer,
 }
 
 /// A consumer in the path.
@@ -59,6 +94,8 @@ pub struct PaymentListing {
     /// The `next_cursor` of an earlier page.
     #[param(format = "payment-cursor")]
     pub cursor: Option<String>,
+    /// Only those of this customer.
+    pub customer: Option<Customer>,
     /// Only those that stand there.
     #[param(inline)]
     pub status: Option<PaymentStatus>,
@@ -93,6 +130,47 @@ pub struct RefundListing {
     /// Only those created then or earlier.
     #[param(format = DateTime)]
     pub created_to: Option<String>,
+}
+
+/// What a list of payment methods may be asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PaymentMethodListing {
+    /// At most so many.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<i64>,
+    /// The `next_cursor` of an earlier page.
+    #[param(format = "payment-method-cursor")]
+    pub cursor: Option<String>,
+    /// Only those of this customer.
+    pub customer: Option<Customer>,
+    /// Only those of the same number.
+    #[param(max_length = 64, pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$")]
+    pub fingerprint: Option<String>,
+}
+
+/// What an export may be asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct CustomerListing {
+    /// At most so many.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<i64>,
+    /// The `next_cursor` of an earlier page.
+    #[param(format = "export-cursor")]
+    pub cursor: Option<String>,
+}
+
+/// What the audit log may be asked for.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct AuditListing {
+    /// At most so many.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    pub limit: Option<i64>,
+    /// The `next_cursor` of an earlier page.
+    #[param(format = "audit-cursor")]
+    pub cursor: Option<String>,
 }
 
 /// What analytics may be asked for.

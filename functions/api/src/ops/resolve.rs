@@ -290,7 +290,8 @@ async fn write_down(api: &Api, due: &Due, order: &Order, outcome: Option<String>
             .filter_map(|(name, value)| Some((name.to_owned(), value?)))
             .collect::<BTreeMap<_, _>>(),
     };
-    Ok(api.dependencies.audit.append(OPERATIONS, &[entry]).await?)
+    // For operators, and for the merchant's own people.
+    Ok(api.dependencies.audit.append_to(&[OPERATIONS, merchant_id.as_str()], &entry).await?)
 }
 
 async fn read_retry(headers: &HeaderMap, body: Body) -> Result<Order, Problem> {

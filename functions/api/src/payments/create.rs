@@ -4,33 +4,59 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
-    card::{Card, CardInput, contains_card_number},
+    card::{Brand, Card, Expiry, contains_card_number},
     field::FieldError,
+    ids::{MerchantId, PaymentId, PaymentMethodId},
     money::{Currency, Money},
     payment::{
-        CardSource, DELAY_SECONDS_MAX, DESCRIPTION_CHARACTERS_MAX, NewPayment, Payment, WEBHOOK_URL_CHARACTERS_MAX,
-        When,
+        CardSource, DELAY_SECONDS_MAX, DESCRIPTION_CHARACTERS_MAX, NewPayment, Payment, StoredCard,
+        WEBHOOK_URL_CHARACTERS_MAX, When,
     },
     time::Timestamp,
 };
-use florin_gateway::CardToken;
 use florin_store::payments::Written;
 use serde_json::{Map, Value};
 
 use crate::{
     Api, announce,
     body::{self, Fields},
-    context, idempotency,
+    card, context, idempotency,
     permission::{May, PaymentsWrite},
     problem::Problem,
 };
 
 const SECONDS_PER_DAY: i64 = 24 * 60 * 60;
 
+/// From what a payment is to be paid.
+enum Source {
+    /// A card, typed for this payment.
+    Card(Card),
+    /// A payment method.
+    Stored(PaymentMethodId),
+}
+
+impl Source {
+    /// The source as far as the request names it: it can be compared but not charged.
+    fn unresolved(&self) -> CardSource {
+        match self {
+            Self::Card(card) => card_source(card, String::new()),
+            Self::Stored(id) => CardSource {
+                brand: Brand::Unknown,
+                last4: String::new(),
+                expiry: Expiry { year: 0, month: 0 },
+                holder_name: String::new(),
+                token: String::new(),
+                stored: Some(StoredCard { id: id.clone(), gateway_customer: String::new() }),
+            },
+        }
+    }
+}
+
 /// What is asked for, checked as far as it can be without the gateway.
 struct Request {
     money: Money,
-    card: Card,
+    source: Source,
+    customer: Option<String>,
     description: Option<String>,
     metadata: BTreeMap<String, String>,
     webhook_url: Option<String>,
@@ -38,17 +64,12 @@ struct Request {
 }
 
 impl Request {
-    /// The payment that is asked for; without the gateway's token it can be compared but not charged.
-    fn with_token(&self, token: &str) -> NewPayment {
+    /// The payment that is asked for. `owner` is the customer of the payment method: who pays, if nobody is named.
+    fn paid_from(&self, source: CardSource, owner: Option<String>) -> NewPayment {
         NewPayment {
             money: self.money,
-            source: CardSource {
-                brand: self.card.brand(),
-                last4: self.card.last4().to_owned(),
-                expiry: self.card.expiry(),
-                holder_name: self.card.holder_name().to_owned(),
-                token: token.to_owned(),
-            },
+            source,
+            customer: self.customer.clone().or(owner),
             description: self.description.clone(),
             metadata: self.metadata.clone(),
             webhook_url: self.webhook_url.clone(),
@@ -72,9 +93,10 @@ impl Request {
         )),
         (status = 402, description = "card_refused"),
         (status = 422, description = "amount_missing amount_invalid amount_out_of_range currency_missing currency_invalid source_missing \
-            source_invalid source_type_missing source_type_unsupported card_number_missing card_number_invalid \
+            source_invalid source_type_missing source_type_unsupported payment_method_missing \
+            payment_method_not_found card_number_missing card_number_invalid \
             test_card_in_live_mode expiry_missing expiry_invalid card_expired cvv_missing cvv_invalid \
-            holder_name_missing holder_name_invalid description_invalid description_too_long card_number_in_text \
+            holder_name_missing holder_name_invalid customer_invalid description_invalid description_too_long card_number_in_text \
             metadata_invalid metadata_too_many_entries metadata_key_invalid metadata_value_invalid \
             metadata_value_too_long url_invalid url_too_long url_scheme_forbidden url_userinfo_forbidden \
             url_fragment_forbidden url_address_forbidden delay_out_of_range process_at_with_delay process_at_invalid \
@@ -104,19 +126,16 @@ pub(crate) async fn create(
         return replay(&api, &existing, &request, &headers).await;
     }
     let correlation = context::correlation(&headers, id.as_str());
-    // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the payment to
-    // the card of the first try, even if that try came to nothing.
-    let token_key = format!("{id}/tokenise/{}", florin_platform::random::hex128());
-    let token = match deps.gateway.tokenise(&request.card, &token_key).await {
-        Ok(CardToken { token }) => token,
-        // A replay is answered even while the gateway is away, and a reused key is named even if the card is refused.
-        Err(error) => {
-            let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or_else(|| Problem::from(error))?;
+    let (source, owner) = match resolve(&api, &caller.merchant_id, &id, &request.source).await {
+        Ok(resolved) => resolved,
+        // A replay is answered even while the gateway is away or when the payment method was deleted, and a reused key
+        // is named even if the card is refused.
+        Err(problem) => {
+            let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or(problem)?;
             return replay(&api, &existing, &request, &headers).await;
         }
     };
-    let now = deps.clock.now();
-    let payment = Payment::create(id, caller.merchant_id.clone(), request.with_token(&token), now);
+    let payment = Payment::create(id, caller.merchant_id.clone(), request.paid_from(source, owner), deps.clock.now());
     match deps.payments.create(&payment).await? {
         Written::Lost(existing) => replay(&api, &existing, &request, &headers).await,
         Written::Done(payment) => {
@@ -128,7 +147,7 @@ pub(crate) async fn create(
 
 /// Answers as the first time. A payment that still waits may have lost its event: it is published again.
 async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &HeaderMap) -> Result<Response, Problem> {
-    if let Some(pointer) = existing.differs_from(&request.with_token("")) {
+    if let Some(pointer) = existing.differs_from(&request.paid_from(request.source.unresolved(), None)) {
         return Err(Problem::IdempotencyKeyReused(pointer));
     }
     let correlation = context::correlation(headers, existing.id.as_str());
@@ -138,10 +157,56 @@ async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &Head
 
 /// What was right once and is not any more.
 fn too_late(request: &Request, now: Timestamp) -> Vec<FieldError> {
-    let expired = request.card.expiry().is_past(now);
-    let expired = expired.then(|| FieldError::new("/source/expiry", "card_expired", "The card has expired."));
+    let expired = matches!(&request.source, Source::Card(card) if card.expiry().is_past(now));
+    let expired = expired.then(|| card_expired("/source/expiry"));
     let past = (!request.when.is_in_range(now)).then(process_at_out_of_range);
     expired.into_iter().chain(past).collect()
+}
+
+fn card_expired(pointer: &str) -> FieldError {
+    FieldError::new(pointer, "card_expired", "The card has expired.")
+}
+
+/// The source, with what it takes to charge it, and the customer that it belongs to.
+async fn resolve(
+    api: &Api,
+    merchant_id: &MerchantId,
+    id: &PaymentId,
+    source: &Source,
+) -> Result<(CardSource, Option<String>), Problem> {
+    let deps = &api.dependencies;
+    match source {
+        Source::Card(card) => {
+            // A key of its own for every try: tokenising twice harms nobody, while a key that stays would tie the
+            // payment to the card of the first try, even if that try came to nothing.
+            let key = format!("{id}/tokenise/{}", florin_platform::random::hex128());
+            Ok((card_source(card, deps.gateway.tokenise(card, &key).await?.token), None))
+        }
+        Source::Stored(method_id) => {
+            let wrong = |error| Problem::Fields(vec![error]);
+            let method =
+                deps.payment_methods.get(merchant_id, method_id).await?.ok_or_else(|| wrong(no_such_method()))?;
+            if method.card.expiry.is_past(deps.clock.now()) {
+                return Err(wrong(card_expired("/source/id")));
+            }
+            Ok((method.source(), method.customer))
+        }
+    }
+}
+
+fn card_source(card: &Card, token: String) -> CardSource {
+    CardSource {
+        brand: card.brand(),
+        last4: card.last4().to_owned(),
+        expiry: card.expiry(),
+        holder_name: card.holder_name().to_owned(),
+        token,
+        stored: None,
+    }
+}
+
+fn no_such_method() -> FieldError {
+    FieldError::new("/source/id", "payment_method_not_found", "There is no such payment method.")
 }
 
 fn created(payment: &Payment) -> Response {
@@ -153,17 +218,24 @@ fn read(api: &Api, object: Map<String, Value>, now: Timestamp) -> Result<Request
     let mut fields = Fields::new(object, "");
     let amount = fields.required("amount", "amount_missing").and_then(|value| fields.amount(&value));
     let currency = currency(&mut fields);
-    let card = source(api, &mut fields);
+    let source = source(api, &mut fields);
+    let customer = fields.customer();
     let description =
         fields.text("description", DESCRIPTION_CHARACTERS_MAX, "description_invalid", "description_too_long");
     let metadata = fields.metadata();
     let webhook_url = webhook_url(api, &mut fields);
     let when = when(&mut fields, now);
     let errors = fields.finish();
-    match (amount, currency, card) {
-        (Some(amount), Some(currency), Some(card)) if errors.is_empty() => {
-            Ok(Request { money: Money::new(amount, currency), card, description, metadata, webhook_url, when })
-        }
+    match (amount, currency, source) {
+        (Some(amount), Some(currency), Some(source)) if errors.is_empty() => Ok(Request {
+            money: Money::new(amount, currency),
+            source,
+            customer,
+            description,
+            metadata,
+            webhook_url,
+            when,
+        }),
         _ => Err(errors),
     }
 }
@@ -177,34 +249,34 @@ fn currency(fields: &mut Fields) -> Option<Currency> {
     currency
 }
 
-fn source(api: &Api, fields: &mut Fields) -> Option<Card> {
+fn source(api: &Api, fields: &mut Fields) -> Option<Source> {
     let Value::Object(source) = fields.required("source", "source_missing")? else {
         fields.wrong("source", "source_invalid", "The source is an object with a type.");
         return None;
     };
     let mut source = Fields::new(source, "/source");
     let kind = source.required_text("type", "source_type_missing", "source_type_unsupported");
-    if kind.as_ref().is_some_and(|kind| kind != "card") {
-        source.wrong("type", "source_type_unsupported", "The source's type is card.");
-        fields.errors.append(&mut source.errors);
-        return None;
-    }
-    let number = source.required_text("number", "card_number_missing", "card_number_invalid");
-    let expiry = source.required_text("expiry", "expiry_missing", "expiry_invalid");
-    let cvv = source.required_text("cvv", "cvv_missing", "cvv_invalid");
-    let holder_name = source.required_text("holder_name", "holder_name_missing", "holder_name_invalid");
-    let card = match (number, expiry, cvv, holder_name) {
-        (Some(number), Some(expiry), Some(cvv), Some(holder_name)) => {
-            let input = CardInput { number, expiry, cvv, holder_name };
-            // Whether it has expired is judged later, for a replay may come when it has.
-            Card::check(&input, "/source", api.dependencies.mode, Timestamp::MIN)
-                .map_err(|errors| source.errors.extend(errors))
-                .ok()
+    let read = match kind.as_deref() {
+        // Without a type the card's fields are judged, too.
+        None | Some("card") => card::read(api, &mut source).map(Source::Card),
+        Some("payment_method") => stored(&mut source).map(Source::Stored),
+        Some(_) => {
+            source.wrong("type", "source_type_unsupported", "The source's type is card or payment_method.");
+            fields.errors.append(&mut source.errors);
+            return None;
         }
-        _ => None,
     };
     fields.errors.extend(source.finish());
-    kind.and(card)
+    kind.and(read)
+}
+
+fn stored(source: &mut Fields) -> Option<PaymentMethodId> {
+    let id = source.required_text("id", "payment_method_missing", "payment_method_not_found")?;
+    let id = id.parse().ok();
+    if id.is_none() {
+        source.errors.push(no_such_method());
+    }
+    id
 }
 
 fn webhook_url(api: &Api, fields: &mut Fields) -> Option<String> {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::{Json, extract::State, http::Uri};
 use florin_domain::payment::{Payment, Status};
+use florin_store::payments::Listing;
 use serde_json::Value;
 
 use crate::{
     Api,
     permission::{May, PaymentsRead},
     problem::Problem,
-    query,
+    query::{self, Parameters},
 };
 
 /// Lists payments, newest first.
@@ -22,7 +23,7 @@ use crate::{
     params(crate::openapi::params::PaymentListing),
     responses(
         (status = 200, description = "A page.", body = crate::openapi::schemas::payments::PaymentList),
-        (status = 400, description = "limit_out_of_range cursor_invalid status_invalid currency_invalid created_from_invalid \
+        (status = 400, description = "limit_out_of_range cursor_invalid customer_invalid status_invalid currency_invalid created_from_invalid \
             created_to_invalid range_invalid"),
     ),
     security(("caller" = ["payments:read"])),
@@ -32,7 +33,10 @@ pub(crate) async fn list(
     caller: May<PaymentsRead>,
     uri: Uri,
 ) -> Result<Json<Value>, Problem> {
-    let listing = query::listing(&uri, "A payment's status, such as completed.", Status::from_name)?;
+    let mut parameters = Parameters::read(&uri);
+    let customer = parameters.customer();
+    let listing = query::listing_from(parameters, "A payment's status, such as completed.", Status::from_name)?;
+    let listing = Listing { customer, ..listing };
     let page = api.dependencies.payments.list(&caller.merchant_id, &listing).await?;
     Ok(query::page(&page, Payment::view))
 }

@@ -13,7 +13,7 @@ pub static DOCUMENT: LazyLock<Value> = LazyLock::new(|| {
 
 /// The path with ids in it that name nothing.
 pub fn filled_in(path: &str) -> String {
-    path.replace("{id}", "nothing").replace("{consumer}", "nothing")
+    path.replace("{id}", "nothing").replace("{consumer}", "nothing").replace("{customer}", "nothing")
 }
 
 /// The path of the route that serves this one.
@@ -37,6 +37,16 @@ pub fn knows(method: &str, path: &str, status: u16, body: &Value) {
     let answer = &operation["responses"][status.to_string()];
     assert!(answer.is_object(), "{id} answers {status}, which the document does not know (./scripts/openapi)");
     if status < 400 {
+        return;
+    }
+    if body.get("error").is_some() {
+        let codes =
+            answer["content"]["application/json"]["schema"]["allOf"][1]["properties"]["error"]["enum"].as_array();
+        let code = &body["error"];
+        assert!(
+            codes.is_some_and(|codes| codes.contains(code)),
+            "{id} answers {status} {code}, which is not described"
+        );
         return;
     }
     let fixed = &answer["content"]["application/problem+json"]["schema"]["allOf"][1]["properties"];

@@ -2,16 +2,18 @@
 #![allow(dead_code, reason = "not every test file needs everything")]
 
 pub mod described;
+pub mod people;
 pub mod sqs;
 
 use std::sync::{Arc, Mutex};
 
+use aws_sdk_dynamodb::Client;
 use axum::{
     Router,
     body::Body,
     http::{HeaderMap, Request, StatusCode},
 };
-use florin_api::{Dependencies, Queues, router};
+use florin_api::{Dependencies, Limiter, Queues, SignUp, router};
 use florin_domain::{
     card::Mode,
     ids::{ApiKeyId, PaymentId},
@@ -19,24 +21,36 @@ use florin_domain::{
     merchant::ApiKeyRecord,
     payment::Payment,
     permission::Permissions,
+    rate::{BURST_MAX, PER_SECOND_MAX, Rate},
     refund::Refund,
     saga,
     time::Timestamp,
 };
 use florin_messaging::dead_letters::Records;
-use florin_platform::{clock::Clock, guard::Guard, secrets::RootKey};
+use florin_platform::{
+    clock::Clock,
+    guard::Guard,
+    http,
+    oidc::{self, Oidc},
+    secrets::RootKey,
+    tokens::Tokens,
+};
 use florin_store::{
     analytics::Analytics,
     audit::{Audit, AuditEntry, OPERATIONS},
     breaker::SharedBreaker,
     failures::Failures,
+    limits::Limits,
     merchants::Merchants,
+    payment_methods::PaymentMethods,
     payments::{DUE_SHARDS, Payments},
 };
 use florin_testing::{
     build,
     dynamo::Dynamo,
     fakes::{FakeGateway, RecordingPublisher},
+    faults::dynamo::InProcess,
+    meter::Meter,
 };
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -44,7 +58,9 @@ use tower::ServiceExt;
 use self::sqs::Sqs;
 
 pub const KEY: &str = "sk_test_4eC39HqLyjWDarjtT1zdp7dc";
+pub const LIVE_KEY: &str = "sk_live_4eC39HqLyjWDarjtT1zdp7dc";
 pub const OTHER_KEY: &str = "sk_test_BQokikJOvBiI2HlWgH4olfQ2";
+pub const PUBLIC_URL: &str = "https://api.florin.example";
 pub const CARD_NUMBER: &str = "4242 4242 4242 4242";
 
 pub struct World {
@@ -94,13 +110,48 @@ impl Answer {
 
 impl World {
     pub async fn start() -> Self {
-        let dynamo = Dynamo::start().await;
+        Self::start_in(Mode::Test).await
+    }
+
+    /// A deployment of this mode.
+    pub async fn start_in(mode: Mode) -> Self {
+        // Clocks of tests stand still: no other test is to meet the limit.
+        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await
+    }
+
+    pub async fn with_rate(rate: Rate) -> Self {
+        Self::start_as(Mode::Test, rate, None).await
+    }
+
+    /// The API that accepts the tokens of this issuer, too.
+    pub async fn with_issuer(settings: oidc::Settings) -> Self {
+        let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
+        Self::start_as(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+    }
+
+    async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
+        let world = Self::without_api(Dynamo::start().await).await;
+        let app = world.instance(&world.dynamo.client, mode, rate, oidc).await;
+        Self { app, ..world }
+    }
+
+    /// In this database. The API's own calls go through `client`, those of the test do not.
+    pub async fn start_on(database: &InProcess, client: &Client) -> Self {
+        let (client_of_test, endpoint) = (database.test_client(), "in process".to_owned());
+        let dynamo = Dynamo { client: client_of_test, meter: Meter::default(), endpoint };
+        let world = Self::without_api(dynamo).await;
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = world.instance(client, Mode::Test, rate, None).await;
+        Self { app, ..world }
+    }
+
+    async fn without_api(dynamo: Dynamo) -> Self {
         let root_key = RootKey::from_hex(&"5a".repeat(32)).unwrap();
         let merchants = Merchants::new(dynamo.client.clone(), "merchants");
-        for (name, key) in [("shop", KEY), ("other", OTHER_KEY)] {
+        for (name, key) in [("shop", KEY), ("shop", LIVE_KEY), ("other", OTHER_KEY)] {
             merchants.put_api_key(&api_key(&root_key, name, key)).await.unwrap();
         }
-        let world = Self {
+        Self {
             app: Router::new(),
             payments: Payments::new(dynamo.client.clone(), "payments"),
             merchants,
@@ -111,28 +162,52 @@ impl World {
             sqs: Sqs::new(),
             calls: Arc::default(),
             dynamo,
-        };
-        let queues = world.sqs.client().await;
+        }
+    }
+
+    /// An instance of the API, with this client of DynamoDB: it remembers nothing yet.
+    async fn instance(&self, client: &Client, mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Router {
+        let queues = self.sqs.client().await;
         let records = Records {
-            failures: Failures::new(world.dynamo.client.clone(), "idempotency", "api", || build::START),
-            audit: Audit::new(world.dynamo.client.clone(), "audit"),
+            failures: Failures::new(client.clone(), "idempotency", "api", || build::START),
+            audit: Audit::new(client.clone(), "audit"),
             now: || build::START,
         };
-        let app = router(Dependencies {
-            payments: world.payments.clone(),
-            merchants: world.merchants.clone(),
-            analytics: Analytics::reader(world.dynamo.client.clone(), "analytics"),
-            breaker: SharedBreaker::new(world.dynamo.client.clone(), "payments"),
+        router(Dependencies {
+            payments: Payments::new(client.clone(), "payments"),
+            merchants: Merchants::new(client.clone(), "merchants"),
+            limiter: Limiter::new(Limits::new(client.clone(), "merchants"), rate),
+            payment_methods: PaymentMethods::new(client.clone(), "merchants"),
+            analytics: Analytics::reader(client.clone(), "analytics"),
+            breaker: SharedBreaker::new(client.clone(), "payments"),
             audit: records.audit.clone(),
             queues: Queues::new(|| queues, sqs::PREFIX, records),
-            gateway: world.gateway.clone(),
-            publisher: world.publisher.clone(),
-            root_key: world.root_key.clone(),
+            gateway: self.gateway.clone(),
+            publisher: self.publisher.clone(),
+            sign_up: SignUp::Open,
+            tokens: self.tokens(),
+            oidc,
+            root_key: self.root_key.clone(),
             guard: Guard::new(true),
-            mode: Mode::Test,
-            clock: world.clock.clone(),
-        });
-        Self { app, ..world }
+            mode,
+            clock: self.clock.clone(),
+        })
+    }
+
+    /// What another instance of the same deployment answers, again and again the same one.
+    pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
+        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
+        let app = self.instance(&self.dynamo.client, Mode::Test, rate, None).await;
+        async move |path: &str, bearer: &str| {
+            let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+            let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+            answer.status().as_u16()
+        }
+    }
+
+    /// What makes and checks access tokens here.
+    pub fn tokens(&self) -> Tokens {
+        Tokens::new(&self.root_key, PUBLIC_URL.to_owned(), 1)
     }
 
     pub async fn send(&self, request: Request<Body>, expected: u16) -> Answer {
@@ -140,12 +215,14 @@ impl World {
         let (method, path) = (parts.method.to_string(), parts.uri.to_string());
         let sent = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let asked = serde_json::from_slice(&sent).unwrap_or(Value::Null);
+        let is_oauth = path == "/oauth/token";
         let response = self.app.clone().oneshot(Request::from_parts(parts, Body::from(sent))).await.unwrap();
         let (parts, body) = response.into_parts();
         let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
         assert_eq!(parts.status, StatusCode::from_u16(expected).unwrap(), "{body:#}");
-        if expected >= 400 {
+        // OAuth has a shape of errors of its own.
+        if expected >= 400 && !(is_oauth && body.get("error").is_some()) {
             assert_eq!(parts.headers["content-type"], "application/problem+json");
             assert_eq!(body["status"], expected);
             assert_eq!(body["type"], format!("https://florin.dev/errors/{}", body["code"].as_str().unwrap()));
@@ -156,6 +233,21 @@ impl World {
         let call = Call { method, path, request: asked, status: expected, answer: body.clone() };
         self.calls.lock().unwrap().push(call);
         Answer { headers: parts.headers, body }
+    }
+
+    /// Status, headers and JSON, whatever they are.
+    pub async fn raw(&self, request: Request<Body>) -> (u16, Answer) {
+        let response = self.app.clone().oneshot(request).await.unwrap();
+        let (parts, body) = response.into_parts();
+        let bytes = axum::body::to_bytes(body, usize::MAX).await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or(Value::Null);
+        (parts.status.as_u16(), Answer { headers: parts.headers, body })
+    }
+
+    /// What is found with this as the bearer.
+    pub async fn get_as(&self, bearer: &str, path: &str, expected: u16) -> Answer {
+        let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
+        self.send(request.body(Body::empty()).unwrap(), expected).await
     }
 
     /// The status alone, whatever it is.
@@ -199,6 +291,11 @@ impl World {
             .header("content-type", "application/json")
             .header("idempotency-key", key);
         self.send(request.body(Body::from(body)).unwrap(), expected).await
+    }
+
+    pub async fn delete(&self, path: &str, expected: u16) -> Answer {
+        let request = request("DELETE", path).header("x-api-key", KEY).body(Body::empty()).unwrap();
+        self.send(request, expected).await
     }
 
     /// A command: a POST without a body.
@@ -307,10 +404,11 @@ pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
         hash: root_key.api_key_hash(key),
         id: ApiKeyId::derive(&[key]),
         merchant_id: build::merchant(merchant).id,
-        prefix: "sk_test_".to_owned(),
-        last4: key[key.len() - 4..].to_owned(),
+        kind: florin_domain::merchant::KeyKind::Secret,
         scopes: Permissions::of_keys(),
         revoked: false,
+        // Noted already, so that reading costs no write.
+        last_used_at: Some(build::START),
     }
 }
 

@@ -24,6 +24,7 @@ pub(crate) struct Gateway {
     dynamo: Arc<Dynamo>,
     pub(crate) clock: Clock,
     router: Router,
+    key: &'static str,
 }
 
 /// What it answered.
@@ -55,13 +56,18 @@ impl Gateway {
     pub(crate) async fn start() -> Self {
         let dynamo = Arc::new(Dynamo::start().await);
         let clock = Clock::set_to(Timestamp::from_ms(NOW_MS));
-        let router = instance(&dynamo, &clock);
-        Self { dynamo, clock, router }
+        let router = instance(&dynamo, &clock, API_KEY);
+        Self { dynamo, clock, router, key: API_KEY }
     }
 
     /// The same function elsewhere, over the same table.
     pub(crate) fn another_instance(&self) -> Self {
-        Self { router: instance(&self.dynamo, &self.clock), ..self.clone() }
+        Self { router: instance(&self.dynamo, &self.clock, self.key), ..self.clone() }
+    }
+
+    /// A simulator that is let in by another key.
+    pub(crate) fn with_key(&self, key: &'static str) -> Self {
+        Self { router: instance(&self.dynamo, &self.clock, key), key, ..self.clone() }
     }
 
     pub(crate) async fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Vec<u8>) -> Answer {
@@ -78,11 +84,11 @@ impl Gateway {
     }
 
     pub(crate) async fn get(&self, path: &str) -> Answer {
-        self.send("GET", path, &[("authorization", &format!("Bearer {API_KEY}"))], Vec::new()).await
+        self.send("GET", path, &[("authorization", &format!("Bearer {}", self.key))], Vec::new()).await
     }
 
     pub(crate) async fn post(&self, path: &str, key: Option<&str>, form: &str) -> Answer {
-        let bearer = format!("Bearer {API_KEY}");
+        let bearer = format!("Bearer {}", self.key);
         let mut headers =
             vec![("authorization", bearer.as_str()), ("content-type", "application/x-www-form-urlencoded")];
         headers.extend(key.map(|key| ("idempotency-key", key)));
@@ -101,6 +107,20 @@ impl Gateway {
     /// A payment method of that number.
     pub(crate) async fn card(&self, number: &str) -> String {
         self.tokenise(number, None).await.expect(StatusCode::OK).id()
+    }
+
+    /// A payment method of that number and a new customer that it is attached to.
+    pub(crate) async fn stored_card(&self, number: &str) -> (String, String) {
+        let method = self.card(number).await;
+        let form = format!("payment_method={method}&metadata[payment_method_id]=pm_ours");
+        let customer = self.post("/v1/customers", None, &form).await.expect(StatusCode::OK).id();
+        (method, customer)
+    }
+
+    /// One that may be charged again and again, as a form names it: with its customer.
+    pub(crate) async fn reusable_card(&self, number: &str) -> String {
+        let (method, customer) = self.stored_card(number).await;
+        format!("{method}&customer={customer}")
     }
 
     pub(crate) async fn charge(&self, method: &str, payment: &str, key: Option<&str>) -> Answer {
@@ -129,8 +149,8 @@ impl Gateway {
     }
 }
 
-fn instance(dynamo: &Dynamo, clock: &Clock) -> Router {
+fn instance(dynamo: &Dynamo, clock: &Clock, key: &str) -> Router {
     let table = GatewayTable::new(dynamo.client.clone(), "gateway".to_owned());
-    let simulator = Simulator::new(table, API_KEY.to_owned().into(), clock.clone());
+    let simulator = Simulator::new(table, key.to_owned().into(), clock.clone());
     router(Arc::new(simulator.with_simulated_timeout(SIMULATED_TIMEOUT)))
 }

@@ -14,6 +14,8 @@ const NOT_PASSED_ON: [&str; 8] =
 /// Why a request gets no answer of a function's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Refusal {
+    /// Nothing is deployed yet.
+    Starting,
     /// There is no such route, or no such API.
     NotFound,
     /// The stage's token bucket is empty.
@@ -48,7 +50,7 @@ impl Refusal {
                 (StatusCode::INTERNAL_SERVER_ERROR, "application/json", r#"{"message":"Internal Server Error"}"#)
             }
             (Self::FunctionFailed, Kind::Url) => (StatusCode::BAD_GATEWAY, "text/plain", "Internal Server Error"),
-            (Self::FunctionThrottled, Kind::Api) => {
+            (Self::Starting, _) | (Self::FunctionThrottled, Kind::Api) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "application/json", r#"{"message":"Service Unavailable"}"#)
             }
             (Self::FunctionThrottled, Kind::Url) => {

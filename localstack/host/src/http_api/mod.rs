@@ -57,7 +57,8 @@ pub struct HttpApis {
 struct Inner {
     place: model::Place,
     invoker: Box<dyn Invoke>,
-    endpoints: RwLock<HashMap<String, Arc<Endpoint>>>,
+    /// None until the template is deployed.
+    endpoints: RwLock<Option<HashMap<String, Arc<Endpoint>>>>,
     started: Instant,
 }
 
@@ -107,14 +108,21 @@ impl HttpApis {
         let apis = apis.iter().map(|api| (api.id.clone(), Arc::new(Endpoint::of_api(api))));
         let urls = urls.iter().map(|url| (url.id.clone(), Arc::new(Endpoint::of_url(url))));
         let endpoints = apis.chain(urls).collect();
-        *self.inner.endpoints.write().unwrap_or_else(PoisonError::into_inner) = endpoints;
+        *self.inner.endpoints.write().unwrap_or_else(PoisonError::into_inner) = Some(endpoints);
     }
 
     /// Answers a request to the API or function URL with this id; `path` is what follows the id, `/` at least, still
     /// percent-encoded, without the query. The request's extensions may hold the caller's `ConnectInfo<SocketAddr>`.
     pub async fn call(&self, id: &str, path: &str, request: Request) -> Response {
-        let endpoint = self.inner.endpoints.read().unwrap_or_else(PoisonError::into_inner).get(id).cloned();
-        let Some(endpoint) = endpoint else { return Refusal::NotFound.response(Kind::Api) };
+        let endpoint = match &*self.inner.endpoints.read().unwrap_or_else(PoisonError::into_inner) {
+            // A client that calls while the host starts again must not hear that there is no such thing.
+            None => Err(Refusal::Starting),
+            Some(endpoints) => endpoints.get(id).cloned().ok_or(Refusal::NotFound),
+        };
+        let endpoint = match endpoint {
+            Ok(endpoint) => endpoint,
+            Err(refusal) => return refusal.response(Kind::Api),
+        };
         let headers = request.headers().clone();
         let preflight = endpoint.cors.is_some() && cors::is_preflight(request.method(), &headers);
         let mut response =

@@ -8,14 +8,14 @@ use florin_domain::{
     ids::MerchantId,
     journal::{Failure, JournalEntry, Step, StepOutcome},
     money::Money,
-    payment::{CardSource, Payment, Status},
+    payment::{CardSource, Payment, Status, StoredCard},
     refund::{Refund, RefundStatus},
     saga::CODE_UNANSWERED,
 };
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text},
 };
 
 /// What the index partition of a merchant's refunds begins with.
@@ -39,6 +39,8 @@ pub(super) fn payment_item(payment: &Payment) -> Item {
             item.insert(name.to_owned(), value);
         }
     };
+    let customer = payment.customer.as_ref();
+    optional("cu", customer.map(|customer| text(customer_of(&payment.merchant_id, customer))));
     optional("d", payment.description.as_ref().map(text));
     optional("u", payment.webhook_url.as_ref().map(text));
     optional("pa", payment.process_at.map(moment));
@@ -87,14 +89,19 @@ pub(super) fn failure_items(failure: Option<&Failure>) -> (Option<AttributeValue
     (failure.map(|failure| text(&failure.code)), failure.map(|failure| text(&failure.message)))
 }
 
-fn source_value(source: &CardSource) -> AttributeValue {
-    AttributeValue::M(Item::from([
+pub(super) fn source_value(source: &CardSource) -> AttributeValue {
+    let mut item = Item::from([
         ("b".to_owned(), text(source.brand.as_str())),
         ("l".to_owned(), text(&source.last4)),
         ("e".to_owned(), text(source.expiry.to_string())),
         ("h".to_owned(), text(&source.holder_name)),
         ("t".to_owned(), text(&source.token)),
-    ]))
+    ]);
+    if let Some(stored) = &source.stored {
+        item.insert("i".to_owned(), text(stored.id.as_str()));
+        item.insert("g".to_owned(), text(&stored.gateway_customer));
+    }
+    AttributeValue::M(item)
 }
 
 pub(super) fn journal_value(journal: &[JournalEntry]) -> AttributeValue {
@@ -154,7 +161,9 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
             expiry: Expiry::parse(source.text("e")?).ok_or_else(|| corrupt("s.e"))?,
             holder_name: source.text("h")?.to_owned(),
             token: source.text("t")?.to_owned(),
+            stored: stored_card(&source)?,
         },
+        customer: item.text_if_any("cu").map(customer_in).transpose()?,
         description: item.text_if_any("d").map(str::to_owned),
         metadata: metadata(&item),
         webhook_url: item.text_if_any("u").map(str::to_owned),
@@ -164,11 +173,24 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         cancel_requested_at: item.moment_if_any("cr")?,
         // An item of the first version has only a flag.
         stuck: failure(&item, "x", "xm").or_else(|| item.flag("x").then(|| Failure::new(CODE_UNANSWERED, ""))),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,
         lease_until: item.moment_if_any("le")?,
     })
+}
+
+/// The customer in what the index `by_customer` has it by.
+fn customer_in(key: &str) -> Result<String, StoreError> {
+    let (_, customer) = key.split_once('#').ok_or(StoreError::Corrupt { attribute: "cu" })?;
+    Ok(customer.to_owned())
+}
+
+fn stored_card(source: &Reader<'_>) -> Result<Option<StoredCard>, StoreError> {
+    let Some(id) = source.text_if_any("i") else { return Ok(None) };
+    let id = id.parse().map_err(|_| StoreError::Corrupt { attribute: "s.i" })?;
+    Ok(Some(StoredCard { id, gateway_customer: source.text("g")?.to_owned() }))
 }
 
 pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
@@ -192,6 +214,7 @@ pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
         gateway_reference: item.text_if_any("gr").map(str::to_owned),
         failure: failure(&item, "fc", "fm"),
         stuck: failure(&item, "x", "xm"),
+        erased_at: item.moment_if_any("er")?,
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,

@@ -1,6 +1,7 @@
 //! Listing a merchant's payments and refunds, newest first.
 //!
 //! Both stand in the index `by_merchant`, payments under the merchant's id and refunds under `refunds#` and that id.
+//! Payments of a customer stand in `by_customer` besides.
 
 use std::{collections::HashMap, fmt::Display, hash::Hash, str::FromStr};
 
@@ -18,7 +19,7 @@ use super::{
 };
 use crate::{
     StoreError,
-    attributes::{Item, Reader, moment, text},
+    attributes::{Item, Reader, customer_of, moment, text},
 };
 
 /// Items on one page.
@@ -37,7 +38,7 @@ pub trait Listed: Sized + Clone {
     fn id(&self) -> &Self::Id;
     /// Where it stands.
     fn status(&self) -> Self::Status;
-    /// Where the merchant's stand in the index.
+    /// Where the merchant's stand in the index `by_merchant`.
     fn partition(merchant: &MerchantId) -> String;
     /// Reads one.
     ///
@@ -93,6 +94,8 @@ pub struct Listing<T: Listed> {
     pub status: Option<T::Status>,
     /// Only those in this currency.
     pub currency: Option<Currency>,
+    /// Only those of this customer of the merchant. Refunds have none.
+    pub customer: Option<String>,
     /// Only those created at or after this moment.
     pub created_from: Timestamp,
     /// Only those created at or before this moment.
@@ -161,11 +164,14 @@ impl Payments {
         after: Option<&Place<T::Id>>,
         limit: usize,
     ) -> Result<(Vec<Place<T::Id>>, Option<Place<T::Id>>), StoreError> {
-        let partition = T::partition(merchant);
+        let (index, key, partition) = match &listing.customer {
+            None => ("by_merchant", "m", T::partition(merchant)),
+            Some(customer) => ("by_customer", "cu", customer_of(merchant, customer)),
+        };
         let start = after.map(|place| {
             Item::from([
                 ("pk".to_owned(), text(place.id.to_string())),
-                ("m".to_owned(), text(&partition)),
+                (key.to_owned(), text(&partition)),
                 ("ca".to_owned(), moment(place.created_at)),
             ])
         });
@@ -173,9 +179,9 @@ impl Payments {
             .client
             .query()
             .table_name(&self.table)
-            .index_name("by_merchant")
-            .key_condition_expression("m = :m AND ca BETWEEN :from AND :to")
-            .expression_attribute_values(":m", text(&partition))
+            .index_name(index)
+            .key_condition_expression(format!("{key} = :of AND ca BETWEEN :from AND :to"))
+            .expression_attribute_values(":of", text(&partition))
             .expression_attribute_values(":from", moment(listing.created_from))
             .expression_attribute_values(":to", moment(listing.created_to))
             .scan_index_forward(false)

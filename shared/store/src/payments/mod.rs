@@ -10,22 +10,26 @@
 //! | `am`, `c` | amount, currency |
 //! | `re`, `rr`, `rf` | amount refunded, amount reserved by refunds, their ids |
 //! | `ra`, `rn` | when a refund last gave money back, and how many have; the version does not count them |
-//! | `s` | source: `b` brand, `l` last four, `e` expiry, `h` holder, `t` gateway token |
+//! | `s` | source: `b` brand, `l` last four, `e` expiry, `h` holder, `t` gateway token; if stored, `i` payment method, `g` gateway customer |
 //! | `d`, `md`, `u` | description, metadata, webhook URL |
+//! | `cu` | merchant id `#` customer, by which the index `by_customer` finds it; absent without a customer |
 //! | `fc`, `fm`, `gr` | failure code and message, gateway reference |
 //! | `x`, `xm` | code and message of why it is stuck |
 //! | `ca`, `ua`, `le` | created at, updated at, lease until |
 //! | `pa`, `cr` | process at, cancel requested at |
+//! | `er` | when everything that tells of a person was erased |
 //! | `j` | journal: `s` step, `n` attempt, `o` outcome, `b` began, `e` ended, `c` and `m` error, `d` next due, `t` note |
 //! | `ds`, `da` | shard and moment of the due index; gone once it has ended and that is known |
 //!
-//! A refund has the same, without `s`, `u` and the attributes of refunds, and `pay` its payment, `ch` the charge, `d`
+//! A refund has the same, without `s`, `u`, `cu` and the attributes of refunds, and `pay` its payment, `ch` the charge, `d`
 //! the reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`. The circuit breaker around
 //! the gateway is the item `breaker#gateway` ([`crate::breaker`]).
 //!
-//! `by_merchant` carries only what never changes, so no later write touches it.
+//! `by_merchant` carries only what never changes, so no later write touches it. Neither does one touch `by_customer`,
+//! but for the one that erases the customer; a payment without a customer is not in it and costs nothing there.
 
 mod due;
+mod erase;
 mod items;
 mod list;
 mod refunds;

@@ -3,10 +3,16 @@
 //! `tests/openapi.rs` compares it with the constant.
 
 pub mod analytics;
+pub mod audit;
+pub mod customers;
 pub mod errors;
 pub mod health;
+pub mod merchants;
+pub mod oauth;
 pub mod operations;
+pub mod payment_methods;
 pub mod payments;
+pub mod people;
 pub mod refunds;
 
 use utoipa::ToSchema;
@@ -24,6 +30,20 @@ pub struct Currency(pub String);
 #[derive(ToSchema)]
 #[schema(format = DateTime, example = "2026-11-21T09:00:00.000Z")]
 pub struct Moment(pub String);
+
+/// A name: printable characters, not only spaces, no card number.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 100,
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+    example = "Ada's Shop"
+)]
+pub struct Name(pub String);
+
+/// Your own reference of one of your customers.
+#[derive(ToSchema)]
+#[schema(pattern = "^[A-Za-z0-9_.:-]{1,64}$", example = "cust-7")]
+pub struct Customer(pub String);
 
 /// Strings for your programs, by key; only what you put there.
 #[derive(ToSchema)]

@@ -3,7 +3,9 @@
 use serde_json::Value;
 use utoipa::ToSchema;
 
-use super::{Amount, Currency, Cursor, Failure, ListObject, Metadata, Moment};
+use super::{
+    Amount, Currency, Cursor, Customer, Failure, ListObject, Metadata, Moment, payment_methods::PaymentMethodId,
+};
 
 /// The id of a payment.
 #[derive(ToSchema)]
@@ -61,6 +63,30 @@ pub enum Brand {
 #[schema(pattern = "^(0[1-9]|1[0-2])/[0-9]{2}$", example = "12/30")]
 pub struct Expiry(pub String);
 
+/// 12 to 19 digits, with spaces or dashes.
+#[derive(ToSchema)]
+#[schema(max_length = 40, pattern = "^[ -]*([0-9][ -]*){12,19}$", example = "4242 4242 4242 4242")]
+pub struct CardNumber(pub String);
+
+/// `MM/YY`; not in the past.
+#[derive(ToSchema)]
+#[schema(pattern = "^(0[1-9]|1[0-2])/[0-9]{2}$", format = "card-expiry", example = "12/30")]
+pub struct NewExpiry(pub String);
+
+/// Of three or four digits, as a string.
+#[derive(ToSchema)]
+#[schema(pattern = "^[0-9]{3,4}$", example = "123")]
+pub struct Cvv(pub String);
+
+/// As it stands on the card: printable characters, not only spaces.
+#[derive(ToSchema)]
+#[schema(
+    max_length = 100,
+    pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
+    example = "Ada Obi"
+)]
+pub struct HolderName(pub String);
+
 /// A card. Its number and CVV go to the gateway and nowhere else.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -70,21 +96,43 @@ pub struct NewCard {
     #[schema(inline)]
     pub kind: CardType,
     /// 12 to 19 digits, with spaces or dashes.
-    #[schema(max_length = 40, pattern = "^[ -]*([0-9][ -]*){12,19}$", example = "4242 4242 4242 4242")]
-    pub number: String,
+    pub number: CardNumber,
     /// `MM/YY`; not in the past.
-    #[schema(pattern = "^(0[1-9]|1[0-2])/[0-9]{2}$", format = "card-expiry", example = "12/30")]
-    pub expiry: String,
+    pub expiry: NewExpiry,
     /// Of three or four digits, as a string.
-    #[schema(pattern = "^[0-9]{3,4}$", example = "123")]
-    pub cvv: String,
-    /// As it stands on the card: printable characters, not only spaces.
-    #[schema(
-        max_length = 100,
-        pattern = r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$",
-        example = "Ada Obi"
-    )]
-    pub holder_name: String,
+    pub cvv: Cvv,
+    /// As it stands on the card.
+    pub holder_name: HolderName,
+}
+
+/// Always `payment_method`.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StoredType {
+    /// A payment method.
+    PaymentMethod,
+}
+
+/// A card that the gateway keeps.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewStoredSource {
+    /// Always `payment_method`.
+    #[serde(rename = "type")]
+    #[schema(inline)]
+    pub kind: StoredType,
+    /// Which one.
+    pub id: PaymentMethodId,
+}
+
+/// What a payment is to be paid from.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum NewSource {
+    /// A card, typed for this payment.
+    Card(NewCard),
+    /// A payment method.
+    Stored(NewStoredSource),
 }
 
 /// What `POST /v1/payments` takes. A field that is `null` is as good as absent.
@@ -96,7 +144,9 @@ pub struct NewPayment {
     /// ISO 4217.
     pub currency: Currency,
     /// What it is paid from.
-    pub source: NewCard,
+    pub source: NewSource,
+    /// Your reference of who pays; without it, the payment method's.
+    pub customer: Option<Customer>,
     /// For people.
     #[schema(max_length = 500)]
     pub description: Option<String>,
@@ -132,6 +182,37 @@ pub struct Card {
     pub holder_name: String,
 }
 
+/// A card that the gateway keeps, as it is shown.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StoredSource {
+    /// Always `payment_method`.
+    #[serde(rename = "type")]
+    #[schema(inline)]
+    pub kind: StoredType,
+    /// Which one.
+    pub id: PaymentMethodId,
+    /// By the number's range.
+    pub brand: Brand,
+    /// The last four digits.
+    #[schema(pattern = "^[0-9]{4}$")]
+    pub last4: String,
+    /// `MM/YY`.
+    pub expiry: Expiry,
+    /// As it stands on the card.
+    pub holder_name: String,
+}
+
+/// What a payment is paid from.
+#[derive(ToSchema)]
+#[serde(untagged)]
+pub enum Source {
+    /// A card, typed for this payment.
+    Card(Card),
+    /// A payment method.
+    Stored(StoredSource),
+}
+
 /// An intent to move money from a card to you.
 #[derive(ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -151,7 +232,10 @@ pub struct Payment {
     #[schema(minimum = 0)]
     pub amount_refunded: i64,
     /// What it is paid from.
-    pub source: Card,
+    pub source: Source,
+    /// Your reference of who pays.
+    #[schema(required)]
+    pub customer: Option<Customer>,
     /// For people.
     #[schema(required)]
     pub description: Option<String>,

@@ -90,7 +90,10 @@ fn environments_hold_names_addresses_and_parameters() {
 
     let gateway = stack.apis.iter().find(|api| api.name == "shop-gateway-simulator").unwrap();
     let gateway_url = format!("{PREFIX}{}", gateway.id);
+    let merchants = stack.apis.iter().find(|api| api.name == "shop-merchants").unwrap();
+    let public_url = format!("{PREFIX}{}", merchants.id);
     let expected = [
+        ("ACCESS_TOKEN_GENERATION", "1"),
         ("ANALYTICS_TABLE", "shop-AnalyticsTable"),
         ("AUDIT_TABLE", "shop-AuditTable"),
         ("EVENTS_TOPIC_ARN", "arn:aws:sns:eu-north-1:000000000000:shop-payment-events"),
@@ -99,9 +102,17 @@ fn environments_hold_names_addresses_and_parameters() {
         ("GATEWAY_BASE_URL", &gateway_url),
         ("IDEMPOTENCY_TABLE", "shop-IdempotencyTable"),
         ("MERCHANTS_TABLE", "shop-MerchantsTable"),
+        ("OIDC_AUDIENCE", ""),
+        ("OIDC_ISSUER", ""),
+        ("OIDC_MERCHANT_CLAIM", "custom:merchant_id"),
+        ("OIDC_SCOPE_CLAIM", "scope"),
         ("PAYMENTS_TABLE", "shop-PaymentsTable"),
+        ("PUBLIC_URL", &public_url),
         ("QUEUE_PREFIX", "shop"),
+        ("REQUESTS_PER_SECOND_PER_KEY", "500"),
+        ("REQUEST_BURST_PER_KEY", "1000"),
         ("ROOT_KEY", ROOT_KEY),
+        ("SIGN_UP", "operators"),
         ("WEBHOOK_ALLOW_LOOPBACK", "true"),
     ];
     let api = &function(&stack, "ApiFunction").environment;
@@ -190,7 +201,7 @@ fn tables_are_create_table_requests() {
         found,
         [
             ("shop-PaymentsTable", None),
-            ("shop-MerchantsTable", None),
+            ("shop-MerchantsTable", Some("ttl")),
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
@@ -204,6 +215,7 @@ fn tables_are_create_table_requests() {
         "AttributeDefinitions": [
             { "AttributeName": "pk", "AttributeType": "S" },
             { "AttributeName": "m", "AttributeType": "S" },
+            { "AttributeName": "cu", "AttributeType": "S" },
             { "AttributeName": "ca", "AttributeType": "N" },
             { "AttributeName": "ds", "AttributeType": "S" },
             { "AttributeName": "da", "AttributeType": "N" },
@@ -214,6 +226,14 @@ fn tables_are_create_table_requests() {
                 "IndexName": "by_merchant",
                 "KeySchema": [
                     { "AttributeName": "m", "KeyType": "HASH" },
+                    { "AttributeName": "ca", "KeyType": "RANGE" },
+                ],
+                "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
+            },
+            {
+                "IndexName": "by_customer",
+                "KeySchema": [
+                    { "AttributeName": "cu", "KeyType": "HASH" },
                     { "AttributeName": "ca", "KeyType": "RANGE" },
                 ],
                 "Projection": { "ProjectionType": "INCLUDE", "NonKeyAttributes": ["c"] },
@@ -379,7 +399,29 @@ fn an_alarm_topic_and_the_live_mode_take_their_branches() {
         ("AlarmTopicArn", "arn:aws:sns:eu-north-1:000000000000:alarms"),
     ]);
 
-    assert_eq!(function(&stack, "ApiFunction").environment["FLORIN_MODE"], "live");
+    for charging in ["ApiFunction", "ProcessorFunction"] {
+        let environment = &function(&stack, charging).environment;
+        assert_eq!(environment["FLORIN_MODE"], "live", "{charging}");
+        assert_eq!(environment["GATEWAY_BASE_URL"], "https://api.example.com", "{charging}");
+    }
+    // Nothing of the simulator is there.
+    assert!(!stack.functions.contains_key("GatewaySimulatorFunction"));
+    assert!(stack.tables.iter().all(|table| table.name != "shop-GatewayTable"));
+    assert!(stack.apis.iter().all(|api| api.name != "shop-gateway-simulator"));
+}
+
+#[test]
+fn pages_of_named_origins_may_call_the_merchants_api() {
+    let stack = local();
+    assert!(stack.apis.iter().all(|api| api.cors.is_none()));
+
+    let stack = local_but(&[("CorsAllowedOrigins", "https://a.example,http://localhost:3000")]);
+    let cors = stack.apis[0].cors.as_ref().unwrap();
+    assert_eq!(cors.allow_origins, ["https://a.example", "http://localhost:3000"]);
+    assert!(cors.allow_headers.iter().any(|name| name == "idempotency-key"));
+    assert!(cors.expose_headers.iter().any(|name| name == "ratelimit"));
+    assert!(!cors.allow_credentials);
+    assert!(stack.apis[1].cors.is_none(), "the simulator is for no browser");
 }
 
 #[test]
@@ -399,6 +441,8 @@ fn rules_and_parameters_are_kept() {
     assert!(!key.to_string().contains("too short!"), "{key}");
     let slash = refused(&[("GatewayBaseUrl", "https://api.example.com/")]);
     assert!(slash.message.contains("AllowedPattern"), "{slash}");
+    let spaces = refused(&[("CorsAllowedOrigins", "https://a.example, https://b.example")]);
+    assert!(spaces.message.contains("AllowedPattern"), "{spaces}");
     let missing = read_with(&text, &[]).unwrap_err();
     assert_eq!(missing.resource.as_deref(), Some("GatewayApiKey"));
     assert!(missing.message.contains("is missing"), "{missing}");
