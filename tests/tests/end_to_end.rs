@@ -506,14 +506,116 @@ async fn nothing_is_lost_or_charged_twice_while_functions_are_killed() {
     }
 }
 
+/// A merchant signs up, people come and go, programs get tokens: by real functions, on the deployed roles' tables.
+#[tokio::test]
+async fn people_sign_in_and_programs_get_tokens() {
+    let stack = Stack::from_env().await;
+    let shop = Shop::sign_up(&stack, "people").await;
+    let owner = stack.with_key(&shop.access_token);
+    let (status, invited) = owner
+        .post(
+            "/v1/users",
+            Some("invite"),
+            &json!({ "email": format!("{}@bo.example", key("bo")), "name": "Bo", "role": "viewer" }),
+        )
+        .await
+        .unwrap();
+    assert_eq!(status, 201, "{invited}");
+    let accept = json!({ "invitation_token": invited["invitation_token"], "password": PASSWORD });
+    let (status, session) = stack.post("/v1/auth/accept_invitation", None, &accept).await.unwrap();
+    assert_eq!(status, 200, "{session}");
+    let viewer = stack.with_key(session["access_token"].as_str().unwrap());
+    viewer.get("/v1/payments", 200).await;
+    let (status, _) = viewer.post("/v1/payments", Some("k"), &Stack::payment("4242")).await.unwrap();
+    assert_eq!(status, 403);
+
+    // A refresh token that comes twice ends the session.
+    let refresh = json!({ "refresh_token": session["refresh_token"] });
+    assert_eq!(stack.post("/v1/auth/refresh", None, &refresh).await.unwrap().0, 200);
+    assert_eq!(stack.post("/v1/auth/refresh", None, &refresh).await.unwrap().0, 401);
+
+    // A third party's program.
+    let client = json!({ "name": "partner", "kind": "client", "scopes": ["payments:read", "payments:write"] });
+    let (status, client) = owner.post("/v1/api_keys", Some("client"), &client).await.unwrap();
+    assert_eq!(status, 201, "{client}");
+    let form = [("grant_type", "client_credentials"), ("scope", "payments:read")];
+    let request = stack.http.post(format!("{}/oauth/token", stack.api_url)).form(&form);
+    let request = request.basic_auth(client["id"].as_str().unwrap(), client["secret"].as_str());
+    let token: Value = request.send().await.unwrap().error_for_status().unwrap().json().await.unwrap();
+    let partner = stack.with_key(token["access_token"].as_str().unwrap());
+    partner.get("/v1/payments", 200).await;
+    let (status, _) = partner.post("/v1/payments", Some("k"), &Stack::payment("4242")).await.unwrap();
+    assert_eq!(status, 403);
+
+    // A payment with the first key belongs to the new merchant alone.
+    let paid = stack.with_key(&shop.api_key).pay("first", &Stack::payment("4242")).await;
+    owner.ended(paid["id"].as_str().unwrap(), SETTLE).await;
+    stack.get(&format!("/v1/payments/{}", paid["id"].as_str().unwrap()), 404).await;
+    let log = owner.get("/v1/audit_log", 200).await;
+    let actions: Vec<_> =
+        log["data"].as_array().unwrap().iter().map(|entry| entry["action"].as_str().unwrap()).collect();
+    for action in ["merchant.sign_up", "user.invite", "user.accept_invitation", "api_key.create"] {
+        assert!(actions.contains(&action), "{actions:?}");
+    }
+}
+
+const PASSWORD: &str = "plum tree under the window 4711";
+
+/// A merchant that has signed up, and whose owner has signed in.
+struct Shop {
+    api_key: String,
+    access_token: String,
+    refresh_token: String,
+}
+
+impl Shop {
+    async fn sign_up(stack: &Stack, name: &str) -> Self {
+        let email = format!("{}@shop.example", key(name));
+        let owner = json!({ "name": "Ada Obi", "email": email, "password": PASSWORD });
+        let body = json!({ "name": name, "owner": owner });
+        let (status, made) = stack.post("/v1/merchants", Some(&key(name)), &body).await.unwrap();
+        assert_eq!(status, 201, "{made}");
+        let login = json!({ "email": email, "password": PASSWORD });
+        let (status, session) = stack.post("/v1/auth/login", None, &login).await.unwrap();
+        assert_eq!(status, 200, "{session}");
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        Self {
+            api_key: text(&made["api_key"]["secret"]),
+            access_token: text(&session["access_token"]),
+            refresh_token: text(&session["refresh_token"]),
+        }
+    }
+}
+
 /// Runs last in the alphabet of this file: everything above has left its traces by then.
 #[tokio::test]
-async fn zz_no_card_number_cvv_or_key_is_in_any_table_or_log() {
+async fn zz_no_card_number_cvv_key_password_or_token_is_in_any_table_queue_or_log() {
     let stack = Stack::from_env().await;
     let (api_key, root_key) = (setting("FLORIN_API_KEY"), setting("FLORIN_ROOT_KEY"));
-    let webhook_secret = setting("FLORIN_WEBHOOK_SECRET");
-    let secrets = ["4242424242424242", "4242 4242 4242 4242", "\"917\"", &api_key, &root_key, &webhook_secret];
-    stack.pay(&key("secrets"), &Stack::payment("4242")).await;
+    let (webhook_secret, operator_key) = (setting("FLORIN_WEBHOOK_SECRET"), setting("FLORIN_OPERATOR_KEY"));
+    let shop = Shop::sign_up(&stack, "planted").await;
+    let secrets = [
+        "4242424242424242",
+        "4242 4242 4242 4242",
+        "\"917\"",
+        PASSWORD,
+        &setting("FLORIN_OWNER_PASSWORD"),
+        &api_key,
+        &root_key,
+        &webhook_secret,
+        &operator_key,
+        &shop.api_key,
+        &shop.access_token,
+        &shop.refresh_token,
+    ];
+    // They come in every way in which they can, wrong ones included.
+    let mut card = Stack::payment("4242");
+    stack.with_key(&shop.api_key).pay(&key("secrets"), &card).await;
+    stack.with_key(&shop.access_token).pay(&key("secrets-token"), &card).await;
+    card["description"] = json!("4242 4242 4242 4242");
+    stack.post("/v1/payments", Some(&shop.refresh_token), &card).await.unwrap();
+    stack.with_key(&shop.refresh_token).get("/v1/payments", 401).await;
+    stack.with_key(&operator_key).get("/v1/ops/queues", 200).await;
     stack.drained(SETTLE).await;
     let mut items = 0;
     let tables = stack.dynamodb.list_tables().send().await.unwrap();
@@ -529,6 +631,13 @@ async fn zz_no_card_number_cvv_or_key_is_in_any_table_or_log() {
         }
     }
     assert!(items > 0);
+    for queue in stack.sqs.list_queues().send().await.unwrap().queue_urls() {
+        let messages = stack.sqs.receive_message().queue_url(queue).max_number_of_messages(10).visibility_timeout(0);
+        let text = format!("{:?}", messages.send().await.unwrap().messages());
+        for secret in secrets {
+            assert!(!text.contains(secret), "{queue} holds a secret");
+        }
+    }
     let log = fs::read_to_string(setting("FLORIN_EMULATOR_LOG")).unwrap();
     assert!(log.contains("florin_processor"), "the log has the functions' output");
     for secret in secrets {

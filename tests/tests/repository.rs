@@ -209,15 +209,22 @@ fn wrong_tables(template: &str) -> Vec<String> {
             has(format!("- {{ AttributeName: {}, KeyType: HASH }}", index.hash));
             has(format!("- {{ AttributeName: {}, KeyType: RANGE }}", index.range));
             has(format!("- {{ AttributeName: {}, AttributeType: N }}", index.range));
-            has(match index.include {
-                [] => "ProjectionType: KEYS_ONLY".to_owned(),
-                names => format!("ProjectionType: INCLUDE, NonKeyAttributes: [{}]", names.join(", ")),
-            });
         }
         has("BillingMode: PAY_PER_REQUEST".to_owned());
         has("PointInTimeRecoveryEnabled".to_owned());
         if table.ttl.is_none() && text.contains("TimeToLiveSpecification") {
             wrong.push(format!("{name} has a TTL that the store does not know"));
+        }
+        for index in table.indexes {
+            let projection = match index.include {
+                [] => "ProjectionType: KEYS_ONLY".to_owned(),
+                names => format!("ProjectionType: INCLUDE, NonKeyAttributes: [{}]", names.join(", ")),
+            };
+            // Several indexes may carry the same.
+            let alike = table.indexes.iter().filter(|other| other.include == index.include).count();
+            if text.matches(&projection).count() != alike {
+                wrong.push(format!("{name} has not {alike} of {projection}, as shared/store/src/schema.rs has"));
+            }
         }
         let indexes = text.matches("IndexName:").count();
         if indexes != table.indexes.len() {

@@ -27,6 +27,10 @@ pub(crate) const ACCESS_KEY_ID: &str = "test";
 pub(crate) const SECRET_ACCESS_KEY: &str = "test";
 /// Instances of a consumer at once: more would only take turns on a laptop.
 const CONSUMER_CONCURRENCY: &str = "5";
+/// Requests a second of one key: tests and load runs have one key for all that they do.
+const REQUESTS_PER_SECOND_PER_KEY: &str = "10000";
+/// And at once.
+const REQUEST_BURST_PER_KEY: &str = "20000";
 /// Until everything must have answered once.
 const READY_TIMEOUT_S: u64 = 60;
 /// Between two tries.
@@ -52,6 +56,8 @@ pub(crate) fn parameters(settings: &Settings, endpoint: &str) -> Parameters {
         ("WebhookAllowLoopback", "true"),
         ("ApiUrlPrefix", &format!("{endpoint}/_aws/execute-api/")),
         ("ConsumerConcurrency", CONSUMER_CONCURRENCY),
+        ("RequestsPerSecondPerKey", REQUESTS_PER_SECOND_PER_KEY),
+        ("RequestBurstPerKey", REQUEST_BURST_PER_KEY),
         ("RetainData", "false"),
     ];
     parameters.map(|(name, value)| (name.to_owned(), value.to_owned())).into()

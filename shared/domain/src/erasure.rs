@@ -1,4 +1,5 @@
-//! What is left when a merchant erases one of its customers: the facts of the ledger, and nothing that tells of a person.
+//! What is left when a merchant erases one of its customers: the facts of the ledger, and nothing that tells of a
+//! person.
 //!
 //! Amounts, currency, ids, times, brand, last four digits, expiry and the gateway's reference of the charge stay. The
 //! version does not move, for the event that tells of the end is named by it.

@@ -22,7 +22,8 @@ pub(crate) fn moment(value: Timestamp) -> AttributeValue {
     number(value.ms())
 }
 
-/// By what an index finds what belongs to a merchant's customer. Merchants' references have no `#`, and neither have ids.
+/// By what an index finds what belongs to a merchant's customer. Merchants' references have no `#`, and neither have
+/// ids.
 pub(crate) fn customer_of(merchant: &MerchantId, customer: &str) -> String {
     format!("{merchant}#{customer}")
 }

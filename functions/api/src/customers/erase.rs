@@ -1,7 +1,7 @@
 //! `POST /v1/customers/{customer}/erase`: blanks whatever tells of a customer and keeps the ledger.
 //!
-//! Every write blanks one thing and takes it out of the index by which customers are found, both or neither. A call that
-//! broke off anywhere is repeated and finds what is left; one that has done as much as it may answers `has_more`.
+//! Every write blanks one thing and takes it out of the index by which customers are found, both or neither. A call
+//! that broke off anywhere is repeated and finds what is left; one that has done as much as it may answers `has_more`.
 
 use std::sync::Arc;
 

@@ -1,7 +1,7 @@
 //! Erasing a customer from payments and refunds that have ended.
 //!
-//! The write that blanks a payment takes the customer out of it, and so the payment out of the index `by_customer`: what
-//! that index still has is what is still to be erased. A payment's refunds are blanked before it.
+//! The write that blanks a payment takes the customer out of it, and so the payment out of the index `by_customer`:
+//! what that index still has is what is still to be erased. A payment's refunds are blanked before it.
 
 use aws_sdk_dynamodb::{operation::update_item::builders::UpdateItemFluentBuilder, types::AttributeValue};
 use florin_domain::{payment::Payment, refund::Refund, time::Timestamp};

@@ -21,7 +21,8 @@
 //! | `j` | journal: `s` step, `n` attempt, `o` outcome, `b` began, `e` ended, `c` and `m` error, `d` next due, `t` note |
 //! | `ds`, `da` | shard and moment of the due index; gone once it has ended and that is known |
 //!
-//! A refund has the same, without `s`, `u`, `cu` and the attributes of refunds, and `pay` its payment, `ch` the charge, `d`
+//! A refund has the same, without `s`, `u`, `cu` and the attributes of refunds, and `pay` its payment, `ch` the
+//! charge, `d`
 //! the reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`. The circuit breaker around
 //! the gateway is the item `breaker#gateway` ([`crate::breaker`]).
 //!
