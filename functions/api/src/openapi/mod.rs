@@ -112,7 +112,7 @@ JSON in and out, snake_case, UTC times in RFC 3339 with milliseconds, amounts in
 Whatever creates something takes an `Idempotency-Key`: whatever goes wrong on the way, send the same request again.
 The same key and the same fields are answered as the first time, with `Idempotent-Replayed: true`; the same key and other fields are refused, and the field that differs is named.
 
-Every error is a problem detail (RFC 9457) with a stable `code`: decide by it.
+Every error is a problem detail (RFC 9457) with a stable `code`: decide by it. Those of `/oauth/token` are OAuth's own.
 One bad request always yields one code; `errors` lists every wrong field.
 What is another merchant's is answered as if it had never been: 404.
 
