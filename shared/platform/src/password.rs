@@ -2,11 +2,13 @@
 //!
 //! A password is taken as it is sent, without normalisation of Unicode: clients send NFC.
 
-use argon2::{
-    Algorithm, Argon2, Params, PasswordVerifier, Version,
-    password_hash::{CustomizedPasswordHasher, phc::PasswordHash},
-};
+use std::sync::{Mutex, PoisonError};
+
+use argon2::{Algorithm, Argon2, Block, Params, Version, password_hash::phc::PasswordHash};
+use base64::{Engine, engine::general_purpose::STANDARD_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroize;
 
 /// Memory that one hash takes, in KiB.
 const MEMORY_KIB: u32 = 19_456;
@@ -94,23 +96,49 @@ fn different_characters(text: &str) -> usize {
     text.chars().collect::<std::collections::BTreeSet<_>>().len()
 }
 
+/// What argon2 works in, 19 MiB: allocated by the first password of a process and kept. Allocated anew for each one it
+/// would leave holes behind, which the allocator fills with small things and cannot use again.
+static MEMORY: Mutex<Vec<Block>> = Mutex::new(Vec::new());
+
+/// Fills `out` with argon2id of the password.
+fn derive(password: &Password, salt: &[u8], params: Params, out: &mut [u8]) -> Result<(), argon2::Error> {
+    let mut memory = MEMORY.lock().unwrap_or_else(PoisonError::into_inner);
+    let blocks = params.block_count();
+    if memory.len() < blocks {
+        memory.resize(blocks, Block::default());
+    }
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let work = memory.get_mut(..blocks).unwrap_or_default();
+    let done = argon2.hash_password_into_with_memory(password.0.expose_secret().as_bytes(), salt, out, &mut *work);
+    // What is left in it is derived from the password.
+    work.iter_mut().for_each(Zeroize::zeroize);
+    done
+}
+
 /// The hash to keep, as a PHC string. The salt is random, and another one for every password.
 #[expect(clippy::expect_used, reason = "the parameters are constants, and a test hashes with them")]
 pub fn hash(password: &Password, salt: &[u8; SALT_BYTES]) -> String {
     let params = Params::new(MEMORY_KIB, PASSES, LANES, None).expect("the parameters are within argon2's limits");
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params.clone());
-    let (password, version) = (password.0.expose_secret().as_bytes(), Version::V0x13.into());
-    let hash = argon2.hash_password_customized(password, salt, Some("argon2id"), Some(version), params);
-    hash.expect("a password of bounded length can be hashed").to_string()
+    let mut out = [0; Params::DEFAULT_OUTPUT_LEN];
+    derive(password, salt, params, &mut out).expect("a password of bounded length can be hashed");
+    let [salt, out] = [&salt[..], &out].map(|bytes| STANDARD_NO_PAD.encode(bytes));
+    format!("$argon2id$v=19$m={MEMORY_KIB},t={PASSES},p={LANES}${salt}${out}")
 }
 
 /// Whether this is the password whose hash is kept. Without a hash the work is the same and the answer is no, so that
 /// the time that a login takes does not tell whether there is such a user.
 pub fn verify(password: &Password, kept: Option<&str>) -> bool {
-    let argon2 = Argon2::default();
-    let matches = PasswordHash::new(kept.unwrap_or(NOBODY))
-        .is_ok_and(|hash| argon2.verify_password(password.0.expose_secret().as_bytes(), &hash).is_ok());
+    let matches = PasswordHash::new(kept.unwrap_or(NOBODY)).is_ok_and(|kept| is_of(password, &kept).unwrap_or(false));
     matches && kept.is_some()
+}
+
+/// Whether the hash is the password's; none if it is no hash of argon2.
+fn is_of(password: &Password, kept: &PasswordHash) -> Option<bool> {
+    let params = Params::try_from(kept).ok()?;
+    let expected = kept.hash.as_ref()?.as_bytes();
+    let mut out = vec![0; expected.len()];
+    derive(password, kept.salt.as_ref()?.as_ref(), params, &mut out).ok()?;
+    Some(out.ct_eq(expected).into())
 }
 
 #[cfg(test)]
