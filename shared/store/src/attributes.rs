@@ -1,6 +1,9 @@
 //! From Rust values to attribute values and back.
 
-use std::{collections::HashMap, str::FromStr};
+use std::{
+    collections::{BTreeMap, HashMap},
+    str::FromStr,
+};
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use florin_domain::{ids::MerchantId, time::Timestamp};
@@ -26,6 +29,11 @@ pub(crate) fn moment(value: Timestamp) -> AttributeValue {
 /// ids.
 pub(crate) fn customer_of(merchant: &MerchantId, customer: &str) -> String {
     format!("{merchant}#{customer}")
+}
+
+/// Texts by name.
+pub(crate) fn texts(values: &BTreeMap<String, String>) -> AttributeValue {
+    AttributeValue::M(values.iter().map(|(name, value)| (name.clone(), text(value))).collect())
 }
 
 /// Reads attributes by name, and says which one is missing or malformed.
@@ -72,6 +80,12 @@ impl<'a> Reader<'a> {
     pub(crate) fn map(&self, name: &'static str) -> Result<Reader<'a>, StoreError> {
         let map = self.0.get(name).and_then(|value| value.as_m().ok());
         map.map(Reader).ok_or(StoreError::Corrupt { attribute: name })
+    }
+
+    /// The texts by name that `texts` wrote.
+    pub(crate) fn texts(&self, name: &'static str) -> Result<BTreeMap<String, String>, StoreError> {
+        let texts = |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
+        Ok(self.map(name)?.0.iter().filter_map(texts).collect())
     }
 
     pub(crate) fn list(&self, name: &'static str) -> &'a [AttributeValue] {

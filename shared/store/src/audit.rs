@@ -160,16 +160,11 @@ fn entry(item: &Item) -> Result<AuditEntry, StoreError> {
     let reader = Reader(item);
     let corrupt = StoreError::Corrupt { attribute: "sk" };
     let (at, id) = reader.text("sk")?.split_once('#').ok_or(StoreError::Corrupt { attribute: "sk" })?;
-    let details = reader.map("d")?;
     Ok(AuditEntry {
         at: Timestamp::parse(at).ok_or(corrupt)?,
         id: id.to_owned(),
         actor: reader.text("w")?.to_owned(),
         action: reader.text("a")?.to_owned(),
-        details: details
-            .0
-            .iter()
-            .filter_map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone())))
-            .collect(),
+        details: reader.texts("d")?,
     })
 }

@@ -1,9 +1,6 @@
 //! What can go wrong with a table.
 
-use aws_sdk_dynamodb::{
-    error::{DisplayErrorContext, ProvideErrorMetadata, SdkError},
-    operation::update_item::UpdateItemError,
-};
+use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
 
 /// A call that did not do what it was asked to.
 #[derive(Debug, thiserror::Error)]
@@ -62,13 +59,15 @@ where
     }
 }
 
-/// The answer to a conditional update; `None` if its condition failed.
-pub(crate) fn unless_refused<T, R: std::fmt::Debug>(
-    result: Result<T, SdkError<UpdateItemError, R>>,
-) -> Result<Option<T>, StoreError> {
+/// The answer to a conditional write; `None` if its condition failed.
+pub(crate) fn unless_refused<T, E, R>(result: Result<T, SdkError<E, R>>) -> Result<Option<T>, StoreError>
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+    R: std::fmt::Debug,
+{
     match result {
         Ok(output) => Ok(Some(output)),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(None),
+        Err(SdkError::ServiceError(error)) if error.err().code() == Some("ConditionalCheckFailedException") => Ok(None),
         Err(error) => Err(error.into()),
     }
 }

@@ -12,8 +12,6 @@
 //! deleted, and `t` and `g` until the gateway has forgotten the card too: so that a deletion that broke off can be
 //! repeated, and a request that is repeated later does not bring the card back.
 
-use std::collections::BTreeMap;
-
 use aws_sdk_dynamodb::{
     Client,
     error::SdkError,
@@ -29,7 +27,7 @@ use florin_domain::{
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, customer_of, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text, texts},
     error::unless_refused,
     payments::{INDEX_PAGES_MAX, PAGE_ITEMS_MAX, Place},
 };
@@ -75,6 +73,13 @@ pub struct MethodListing {
     pub customer: Option<String>,
     /// Only those of the card number with this fingerprint.
     pub fingerprint: Option<String>,
+}
+
+impl MethodListing {
+    /// Those of one customer, so many a page: what an export shows and an erasure deletes.
+    pub fn of_customer(customer: &str, limit: usize) -> Self {
+        Self { limit, customer: Some(customer.to_owned()), ..Self::default() }
+    }
 }
 
 /// A page of a list.
@@ -187,19 +192,6 @@ impl PaymentMethods {
         unless_refused(update.send().await).map(|_| ())
     }
 
-    /// A page of what the merchant keeps for one of its customers: what an export shows and an erasure deletes. Read
-    /// from an index that lags behind by a moment.
-    pub async fn of_customer(
-        &self,
-        merchant: &MerchantId,
-        customer: &str,
-        after: Option<Place<PaymentMethodId>>,
-    ) -> Result<MethodPage, StoreError> {
-        let customer = Some(customer.to_owned());
-        let listing = MethodListing { limit: PAGE_ITEMS_MAX, after, customer, fingerprint: None };
-        self.list(merchant, &listing).await
-    }
-
     /// A page of the merchant's payment methods, in one query; a filter by fingerprint reads on until the page is full
     /// or `INDEX_PAGES_MAX` queries were made.
     pub async fn list(&self, merchant: &MerchantId, listing: &MethodListing) -> Result<MethodPage, StoreError> {
@@ -280,8 +272,7 @@ fn item(method: &PaymentMethod) -> Item {
         item.insert("pc".to_owned(), text(customer_of(&method.merchant_id, customer)));
     }
     if !method.metadata.is_empty() {
-        let entries = method.metadata.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-        item.insert("md".to_owned(), AttributeValue::M(entries));
+        item.insert("md".to_owned(), texts(&method.metadata));
     }
     item
 }
@@ -295,10 +286,6 @@ fn kept(item: &Item) -> Result<Kept, StoreError> {
     if item.moment_if_any("dl")?.is_some() {
         return Ok(Kept::Deleted(at_gateway().ok()));
     }
-    let metadata = item.map("md").map(|map| {
-        let text_of = |(name, value): (&String, &AttributeValue)| Some((name.clone(), value.as_s().ok()?.clone()));
-        map.0.iter().filter_map(text_of).collect::<BTreeMap<_, _>>()
-    });
     Ok(Kept::Live(PaymentMethod {
         id: id(&item)?,
         merchant_id: item.parsed("pk")?,
@@ -310,7 +297,7 @@ fn kept(item: &Item) -> Result<Kept, StoreError> {
             fingerprint: item.text_if_any("f").map(str::to_owned),
         },
         customer: item.text_if_any("cu").map(str::to_owned),
-        metadata: metadata.unwrap_or_default(),
+        metadata: item.texts("md").unwrap_or_default(),
         created_at: item.moment("ca")?,
         at_gateway: at_gateway()?,
     }))

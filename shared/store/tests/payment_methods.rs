@@ -80,7 +80,7 @@ async fn what_is_deleted_leaves_no_trace_of_a_person_and_does_not_come_back() {
     }
     assert_eq!(methods.create(&kept).await.unwrap(), Created::Lost(Kept::Deleted(None)));
     assert_eq!(methods.list(&shop, &listing(10)).await.unwrap().items, []);
-    assert_eq!(methods.of_customer(&shop, "cust-7", None).await.unwrap().items, []);
+    assert_eq!(methods.list(&shop, &MethodListing::of_customer("cust-7", 100)).await.unwrap().items, []);
     let items = dynamo.client.scan().table_name("merchants").send().await.unwrap();
     let stored = format!("{:?}", items.items());
     for trace in ["Ada", "4242", "cust-7", "print-a", "pm_a", "cus_a", "12/30", "order"] {
@@ -134,8 +134,8 @@ async fn lists_are_newest_first_and_one_call_a_page() {
     assert_eq!(c1.len(), 3);
     let customer = Some("c1".to_owned());
     assert_eq!(all(&methods, &shop, MethodListing { customer: customer.clone(), ..listing(2) }).await, c1);
-    assert_eq!(methods.of_customer(&shop, "c1", None).await.unwrap().items, c1);
-    assert_eq!(methods.of_customer(&shop, "c2", None).await.unwrap().items, []);
+    assert_eq!(methods.list(&shop, &MethodListing::of_customer("c1", 100)).await.unwrap().items, c1);
+    assert_eq!(methods.list(&shop, &MethodListing::of_customer("c2", 100)).await.unwrap().items, []);
     let fingerprint = Some("print-b".to_owned());
     let printed = of(&|method| method.card.fingerprint == fingerprint);
     assert_eq!(all(&methods, &shop, MethodListing { fingerprint: fingerprint.clone(), ..listing(2) }).await, printed);

@@ -98,11 +98,7 @@ fn answer(erased: &Erased, has_more: bool) -> Json<Value> {
 
 async fn find(api: &Api, merchant_id: &MerchantId, customer: &str) -> Result<Found, Problem> {
     let deps = &api.dependencies;
-    let of_customer = MethodListing {
-        limit: PAYMENT_METHODS_PER_ERASURE_MAX,
-        customer: Some(customer.to_owned()),
-        ..MethodListing::default()
-    };
+    let of_customer = MethodListing::of_customer(customer, PAYMENT_METHODS_PER_ERASURE_MAX);
     let methods = deps.payment_methods.list(merchant_id, &of_customer).await?;
     let mut listing = payments_of(customer, PAGE_ITEMS_MAX);
     let mut payments = Vec::new();

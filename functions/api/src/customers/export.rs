@@ -126,8 +126,7 @@ async fn add_methods(
     after: Option<Place<PaymentMethodId>>,
     page: &mut Page,
 ) -> Result<Option<Place<Last>>, Problem> {
-    let listing =
-        MethodListing { limit: page.room(), after, customer: Some(customer.to_owned()), ..MethodListing::default() };
+    let listing = MethodListing { after, ..MethodListing::of_customer(customer, page.room()) };
     let found = api.dependencies.payment_methods.list(merchant_id, &listing).await?;
     let last = found
         .items

@@ -14,6 +14,7 @@ use crate::{
     attributes::{Item, Reader, moment, text},
     audit::Told,
     batch_get,
+    error::unless_refused,
 };
 
 /// The sort key of a key's record.
@@ -101,14 +102,7 @@ impl Merchants {
             .condition_expression("attribute_exists(pk) AND (attribute_not_exists(used) OR used <= :before)")
             .expression_attribute_values(":now", moment(now))
             .expression_attribute_values(":before", moment(now.plus_ms(-LAST_USED_MS_EXACT)));
-        match update.send().await {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            done => Ok(done.map(|_| ())?),
-        }
+        unless_refused(update.send().await).map(|_| ())
     }
 }
 

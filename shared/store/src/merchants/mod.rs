@@ -111,17 +111,28 @@ impl Merchants {
     /// Makes changes together with the entry that tells of them. The first change is the one that was decided on what
     /// was read; the others are about names that belong to one only.
     async fn change<const N: usize>(&self, changes: [TransactWriteItem; N], told: Told) -> Result<Saved, StoreError> {
+        match self.write(changes, told).await? {
+            None => Ok(Saved::Done),
+            Some(0) => Ok(Saved::Lost),
+            Some(place) if place < N => Ok(Saved::Taken),
+            Some(_) => Err(StoreError::Refused("the audit has such an entry already".to_owned())),
+        }
+    }
+
+    /// Makes changes together with the entry that tells of them. The place of the first whose condition failed; the
+    /// entry's is behind the last change's.
+    async fn write<const N: usize>(
+        &self,
+        changes: [TransactWriteItem; N],
+        told: Told,
+    ) -> Result<Option<usize>, StoreError> {
         let actions = changes.into_iter().chain([told.into_action()]).collect();
         match transact(&self.client, actions).await? {
-            Transacted::Done => Ok(Saved::Done),
+            Transacted::Done => Ok(None),
             Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
             Transacted::Conditions(reasons) => {
                 let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
-                match failed {
-                    Some(0) => Ok(Saved::Lost),
-                    Some(place) if place < N => Ok(Saved::Taken),
-                    _ => Err(StoreError::Refused("the audit has such an entry already".to_owned())),
-                }
+                Ok(Some(failed.unwrap_or(N)))
             }
         }
     }

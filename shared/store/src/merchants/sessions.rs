@@ -14,6 +14,7 @@ use crate::{
     StoreError,
     attributes::{Item, Reader, moment, number, text},
     batch_get,
+    error::unless_refused,
 };
 
 /// The sort key of a session.
@@ -38,11 +39,10 @@ impl Merchants {
         id: &SessionId,
         merchant_id: &MerchantId,
     ) -> Result<(Option<Session>, Roster), StoreError> {
-        let users = Item::from([("pk".to_owned(), text(merchant_id.as_str())), ("sk".to_owned(), text("users"))]);
-        let items = batch_get(&self.client, &self.table, &[session_key(id), users]).await?;
+        let items = batch_get(&self.client, &self.table, &[session_key(id), users::roster_key(merchant_id)]).await?;
         let of = |sk: &str| items.iter().find(|item| Reader(item).text_if_any("sk") == Some(sk));
         let session = of(SESSION).map(|item| session_from(id, item)).transpose()?;
-        let roster = of("users").map(|item| users::roster_from(merchant_id, item)).transpose()?;
+        let roster = of(users::ROSTER).map(|item| users::roster_from(merchant_id, item)).transpose()?;
         Ok((session, roster.unwrap_or_default()))
     }
 
@@ -91,14 +91,7 @@ impl Merchants {
             .update_expression("SET ended = :yes")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(":yes", AttributeValue::Bool(true));
-        match update.send().await {
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(())
-            }
-            done => Ok(done.map(|_| ())?),
-        }
+        unless_refused(update.send().await).map(|_| ())
     }
 }
 

@@ -9,11 +9,7 @@ use super::{
     Merchants, keys, merchant_item,
     users::{self, login_item},
 };
-use crate::{
-    StoreError,
-    audit::Told,
-    transaction::{Transacted, transact},
-};
+use crate::{StoreError, audit::Told};
 
 /// Everything that a new merchant begins with.
 pub struct Newcomer<'a> {
@@ -43,25 +39,18 @@ impl Merchants {
         let id = &newcomer.merchant.id;
         let (owner, email_hash, password) = newcomer.owner;
         let roster = Roster { users: vec![owner.clone()], version: 1 };
-        let actions = vec![
+        let changes = [
             self.put_new(merchant_item(newcomer.merchant))?,
             self.put_new(login_item(email_hash, owner, Some(password)))?,
             self.put_next(users::roster_item(id, &roster), roster.version)?,
             self.put_next(keys::ring_item(id, ring), ring.version)?,
             self.put_new(keys::record_item(record))?,
-            told.into_action(),
         ];
-        match transact(&self.client, actions).await? {
-            Transacted::Done => Ok(SignedUp::Done),
-            Transacted::Passing => Err(StoreError::Unavailable("somebody else wrote at the same time".to_owned())),
-            Transacted::Conditions(reasons) => {
-                let failed = reasons.iter().position(|reason| reason.code() == Some("ConditionalCheckFailed"));
-                match failed {
-                    Some(0) => Ok(SignedUp::Before),
-                    Some(1) => Ok(SignedUp::EmailTaken),
-                    _ => Err(StoreError::Refused("a part of the new merchant was there already".to_owned())),
-                }
-            }
+        match self.write(changes, told).await? {
+            None => Ok(SignedUp::Done),
+            Some(0) => Ok(SignedUp::Before),
+            Some(1) => Ok(SignedUp::EmailTaken),
+            Some(_) => Err(StoreError::Refused("a part of the new merchant was there already".to_owned())),
         }
     }
 }

@@ -14,10 +14,11 @@ use crate::{
     attributes::{Item, Reader, moment, number, text},
     audit::Told,
     batch_get,
+    error::unless_refused,
 };
 
 /// The sort key of a merchant's users.
-const ROSTER: &str = "users";
+pub(super) const ROSTER: &str = "users";
 /// The sort key of what an address signs in with.
 const LOGIN: &str = "login";
 /// The sort key of an address' wrong passwords.
@@ -74,15 +75,7 @@ impl Merchants {
                 .expression_attribute_values(":n", number(before.count))
                 .expression_attribute_values(":l", moment(last)),
         };
-        match put.send().await {
-            Ok(_) => Ok(true),
-            Err(error)
-                if error.as_service_error().is_some_and(|error| error.is_conditional_check_failed_exception()) =>
-            {
-                Ok(false)
-            }
-            Err(error) => Err(error.into()),
-        }
+        Ok(unless_refused(put.send().await)?.is_some())
     }
 
     /// Forgets the guesses: the right password came.
@@ -137,6 +130,11 @@ impl Merchants {
     }
 }
 
+/// The key of a merchant's users.
+pub(super) fn roster_key(id: &MerchantId) -> Item {
+    Item::from([("pk".to_owned(), text(id.as_str())), ("sk".to_owned(), text(ROSTER))])
+}
+
 fn login_key(email_hash: &str) -> Item {
     Item::from([("pk".to_owned(), text(format!("login#{email_hash}"))), ("sk".to_owned(), text(LOGIN))])
 }
@@ -156,11 +154,9 @@ pub(super) fn login_item(email_hash: &str, user: &User, password: Option<&str>) 
 }
 
 pub(super) fn roster_item(id: &MerchantId, roster: &Roster) -> Item {
-    Item::from([
-        ("pk".to_owned(), text(id.as_str())),
-        ("sk".to_owned(), text(ROSTER)),
-        ("u".to_owned(), AttributeValue::L(roster.users.iter().map(user_value).collect())),
-    ])
+    let mut item = roster_key(id);
+    item.insert("u".to_owned(), AttributeValue::L(roster.users.iter().map(user_value).collect()));
+    item
 }
 
 /// The users, from the item that `roster_item` made and `v` was added to.

@@ -4,7 +4,6 @@
 //! What ends in the processor leaves it with its last write, because that costs least. What ends by a command or as a
 //! refund stays until its event is published, so that the event cannot be lost either.
 
-use aws_sdk_dynamodb::error::SdkError;
 use florin_domain::{
     payment::{Payment, Status},
     refund::Refund,
@@ -18,6 +17,7 @@ use super::{
 use crate::{
     StoreError,
     attributes::{Item, Reader, moment, number, text},
+    error::unless_refused,
 };
 
 /// Partitions of the due index: each takes 1,000 writes a second.
@@ -175,12 +175,12 @@ impl Payments {
     pub async fn postpone_due(&self, due: &Due, due_at: Timestamp) -> Result<(), StoreError> {
         let update =
             self.touch(due).update_expression("SET da = :due").expression_attribute_values(":due", moment(due_at));
-        unless_changed(update.send().await)
+        unless_refused(update.send().await).map(|_| ())
     }
 
     /// Takes what has ended, and whose event is published, out of the due index.
     pub async fn leave_due(&self, due: &Due) -> Result<(), StoreError> {
-        unless_changed(self.touch(due).update_expression("REMOVE ds, da").send().await)
+        unless_refused(self.touch(due).update_expression("REMOVE ds, da").send().await).map(|_| ())
     }
 
     fn touch(&self, due: &Due) -> aws_sdk_dynamodb::operation::update_item::builders::UpdateItemFluentBuilder {
@@ -190,15 +190,5 @@ impl Payments {
             .key("pk", text(due.id()))
             .condition_expression("v = :v AND attribute_exists(da)")
             .expression_attribute_values(":v", number(due.version()))
-    }
-}
-
-fn unless_changed<T, R: std::fmt::Debug>(
-    result: Result<T, SdkError<aws_sdk_dynamodb::operation::update_item::UpdateItemError, R>>,
-) -> Result<(), StoreError> {
-    match result {
-        Ok(_) => Ok(()),
-        Err(SdkError::ServiceError(error)) if error.err().is_conditional_check_failed_exception() => Ok(()),
-        Err(error) => Err(error.into()),
     }
 }

@@ -15,7 +15,7 @@ use florin_domain::{
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, customer_of, moment, number, text},
+    attributes::{Item, Reader, customer_of, moment, number, text, texts},
 };
 
 /// What the index partition of a merchant's refunds begins with.
@@ -80,8 +80,7 @@ pub(super) fn refunds_of(merchant: &MerchantId) -> String {
 }
 
 fn metadata_value(metadata: &BTreeMap<String, String>) -> Option<AttributeValue> {
-    let entries = metadata.iter().map(|(name, value)| (name.clone(), text(value))).collect();
-    (!metadata.is_empty()).then_some(AttributeValue::M(entries))
+    (!metadata.is_empty()).then(|| texts(metadata))
 }
 
 /// A failure's code and message as attribute values.
@@ -223,8 +222,7 @@ pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
 }
 
 fn metadata(item: &Reader<'_>) -> BTreeMap<String, String> {
-    let Ok(map) = item.map("md") else { return BTreeMap::new() };
-    map.0.iter().filter_map(|(name, value)| Some((name.clone(), value.as_s().ok()?.clone()))).collect()
+    item.texts("md").unwrap_or_default()
 }
 
 fn from_entry(value: &AttributeValue) -> Result<JournalEntry, StoreError> {
