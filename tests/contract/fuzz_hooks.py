@@ -3,8 +3,10 @@
 import base64
 import json
 import os
+import time
 import urllib.request
 import uuid
+from collections import Counter
 from datetime import datetime, timedelta, timezone
 
 import schemathesis
@@ -56,38 +58,106 @@ schemathesis.openapi.format("email", names.map(lambda name: f"{name}@shop.exampl
 schemathesis.openapi.format("new-password", names)
 
 
-def stored_card():
-    """The id of a new payment method."""
-    card = {"number": "4242424242424242", "expiry": "12/30", "cvv": "123", "holder_name": "Ada Obi"}
+CARD = {"number": "4242424242424242", "expiry": "12/30", "cvv": "123", "holder_name": "Ada Obi"}
+# How long a payment may take until it has ended.
+SECONDS_MAX = 60
+
+
+def call(path, body=None, token="FLORIN_API_KEY"):
+    """What the API answers to a request that is in order."""
     headers = {
-        "Authorization": f"Bearer {os.environ['FLORIN_API_KEY']}",
+        "Authorization": f"Bearer {os.environ[token]}",
         "Content-Type": "application/json",
         "Idempotency-Key": str(uuid.uuid4()),
     }
-    url = f"{os.environ['FLORIN_API_URL']}/v1/payment_methods"
-    request = urllib.request.Request(url, json.dumps({"card": card}).encode(), headers)
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(os.environ["FLORIN_API_URL"] + path, data, headers)
     with urllib.request.urlopen(request, timeout=20) as answer:
-        return json.load(answer)["id"]
+        return json.load(answer)
 
 
-STORED_CARD = stored_card()
+def new_payment_method():
+    return call("/v1/payment_methods", {"card": CARD})["id"]
+
+
+def new_payment(**fields):
+    return call("/v1/payments", {"amount": 100_000, "currency": "EUR", "source": {"type": "card", **CARD}, **fields})["id"]
+
+
+def waiting_payment():
+    """A payment that is not charged yet: it can be held, resumed and canceled."""
+    return new_payment(delay_seconds=24 * 60 * 60)
+
+
+def completed_payment():
+    payment, until = new_payment(), time.monotonic() + SECONDS_MAX
+    while call(f"/v1/payments/{payment}")["status"] != "completed":
+        if time.monotonic() > until:
+            raise TimeoutError(f"{payment} has not completed within {SECONDS_MAX} s")
+        time.sleep(0.2)
+    return payment
+
+
+PAYMENT = completed_payment()
+REFUND = call(f"/v1/payments/{PAYMENT}/refunds", {"amount": 1})["id"]
+PAYMENT_METHOD = new_payment_method()
+USER = call(
+    "/v1/users",
+    {"email": f"{uuid.uuid4().hex}@shop.example", "name": "Invited", "role": "viewer"},
+    token="FLORIN_ACCESS_TOKEN",
+)["id"]
+KEY = call("/v1/api_keys", {"name": "Fuzzed"}, token="FLORIN_ACCESS_TOKEN")["id"]
+
+# Nobody guesses an id: what there is, by the paths that name it. What a request may use up is made anew for each.
+THERE_IS = {
+    "POST /v1/payments/{id}/cancel": waiting_payment,
+    "POST /v1/payments/{id}/hold": waiting_payment,
+    "POST /v1/payments/{id}/resume": waiting_payment,
+    "DELETE /v1/payment_methods/{id}": new_payment_method,
+    "/v1/payment_methods/": lambda: PAYMENT_METHOD,
+    "/v1/payments/": lambda: PAYMENT,
+    "/v1/ops/payments/": lambda: PAYMENT,
+    "/v1/refunds/": lambda: REFUND,
+    "/v1/ops/refunds/": lambda: REFUND,
+    "/v1/users/": lambda: USER,
+    "/v1/api_keys/": lambda: KEY,
+}
+asked = Counter()
+
+
+def there_is(case):
+    """The id of something that there is, for every other request."""
+    operation = f"{case.method} {case.operation.path}"
+    asked[operation] += 1
+    make = next((make for key, make in THERE_IS.items() if operation == key or case.operation.path.startswith(key)), None)
+    return make() if make and asked[operation] % 2 else None
 
 
 @schemathesis.hook
 def before_call(context, case, kwargs):
-    """A key that is drawn twice would stand for another request: what is described as good gets one of its own."""
-    is_bad = case.meta is None or case.meta.is_negative_at(ParameterLocation.HEADER)
-    if not is_bad and "Idempotency-Key" in (case.headers or {}):
+    """Makes what is described as good good here, in what no schema can say and what depends on what there is."""
+
+    def is_good_at(location):
+        return case.meta is not None and not case.meta.is_negative_at(location)
+
+    # A key that is drawn twice would stand for another request.
+    if is_good_at(ParameterLocation.HEADER) and "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+    if "id" in (case.path_parameters or {}) and is_good_at(ParameterLocation.PATH):
+        case.path_parameters["id"] = there_is(case) or case.path_parameters["id"]
     # Ids come from answers, too. Without the owner everything that only people may do would be 401 from here on.
     if case.method != "GET" and (case.path_parameters or {}).get("id") == os.environ["FLORIN_FUZZ_OWNER"]:
         case.path_parameters["id"] = "usr_00000000000000000000000000"
+    # HTTP APIs decode a path before they route it, and what decodes to a question mark ends it: another route.
+    for name, value in (case.path_parameters or {}).items():
+        if isinstance(value, str):
+            case.path_parameters[name] = value.replace("?", "-")
     # Nobody guesses a payment method either: what is described as good names one that there is.
     is_object = isinstance(case.body, dict)
     source = case.body.get("source") if is_object else None
-    is_good = case.meta is not None and not case.meta.is_negative_at(ParameterLocation.BODY)
+    is_good = is_good_at(ParameterLocation.BODY)
     if is_good and isinstance(source, dict) and source.get("type") == "payment_method":
-        source["id"] = STORED_CARD
+        source["id"] = PAYMENT_METHOD
     # To JSON Schema 39.0 is an integer; the API takes integers without a fraction only, which no schema can say.
     if is_good and is_object:
         for name, value in case.body.items():

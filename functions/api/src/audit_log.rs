@@ -36,7 +36,7 @@ pub(crate) async fn list(
     parameters.finish()?;
     let scope = caller.merchant_id.as_str();
     let asked = u32::try_from(limit).unwrap_or(u32::MAX);
-    let mut entries = api.dependencies.audit.page(scope, before.as_ref(), asked).await?;
+    let mut entries = api.dependencies.audit.page(scope, before.as_ref(), asked, api.dependencies.clock.now()).await?;
     let has_more = entries.len() > limit;
     entries.truncate(limit);
     let next = entries.last().filter(|_| has_more).map(encode);

@@ -39,7 +39,7 @@ async fn main() -> Result<(), lambda_http::Error> {
         tracing::warn!(%error, "the connection to DynamoDB could not be warmed");
     }
     let payments_table = config::required("PAYMENTS_TABLE")?;
-    let audit = Audit::new(dynamodb.clone(), config::required("AUDIT_TABLE")?);
+    let audit = Audit::new(dynamodb.clone(), config::required("AUDIT_TABLE")?).keeping(config::audit_retention()?);
     let now = || Clock::System.now();
     let records = Records {
         failures: Failures::new(dynamodb.clone(), config::required("IDEMPOTENCY_TABLE")?, "api", now),

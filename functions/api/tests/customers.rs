@@ -15,7 +15,7 @@ use std::collections::BTreeSet;
 use axum::{body::Body, http::Request};
 use common::{CARD_NUMBER, KEY, OTHER_KEY, World, body, request};
 use florin_api::PAYMENTS_PER_ERASURE_MAX;
-use florin_domain::{effect::StepResult, ids::RefundId, journal::Step, payment::Payment};
+use florin_domain::{effect::StepResult, ids::RefundId, journal::Step, payment::Payment, time::Timestamp};
 use florin_store::{audit::Audit, payments::Due};
 use florin_testing::{
     build,
@@ -150,7 +150,7 @@ async fn an_erasure_leaves_the_ledger_and_nothing_that_tells_of_the_customer() {
     let again = erase(&world, 200).await;
     assert_eq!(again, json!({ "object": "customer_erasure", "erased": erased(0, 0, 0), "has_more": false }));
     let entries = Audit::new(world.dynamo.client.clone(), "audit");
-    let entries = entries.page(payment.merchant_id.as_str(), None, 10).await.unwrap();
+    let entries = entries.page(payment.merchant_id.as_str(), None, 10, Timestamp::MIN).await.unwrap();
     let told: Vec<_> = entries.iter().filter(|entry| entry.action == "customer.erase").collect();
     assert_eq!(told.len(), 1, "what erases nothing is not told");
     assert_eq!(told[0].details["customer"], world.root_key.customer_hash(&payment.merchant_id, CUSTOMER));

@@ -12,6 +12,7 @@ async fn main() -> Result<(), lambda_runtime::Error> {
     let aws = aws::config().await;
     let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
     let webhooks = Webhooks::new(dynamodb.clone(), config::required("WEBHOOKS_TABLE")?);
+    let webhooks = webhooks.keeping(config::delivery_retention()?);
     let failures = Failures::new(dynamodb, config::required("IDEMPOTENCY_TABLE")?, "webhook", || Clock::System.now());
     let visibility = SqsVisibility::new(aws_sdk_sqs::Client::new(&aws), config::required("QUEUE_URL")?);
     let post = Post::new(Guard::new(config::webhook_allow_loopback()?))?;

@@ -20,6 +20,7 @@ pub mod payment_method;
 pub mod permission;
 pub mod rate;
 pub mod refund;
+pub mod retention;
 pub mod saga;
 pub mod time;
 pub mod user;

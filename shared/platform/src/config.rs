@@ -1,6 +1,10 @@
 //! Configuration comes from the environment, is read once during init, and a wrong value stops the function there.
 
-use florin_domain::{card::Mode, rate::Rate};
+use florin_domain::{
+    card::Mode,
+    rate::Rate,
+    retention::{AUDIT_RETENTION_DAYS_MIN, DELIVERY_RETENTION_DAYS_MIN, Retention},
+};
 use secrecy::{ExposeSecret, SecretString};
 use url::Url;
 
@@ -141,9 +145,39 @@ pub fn request_rate() -> Result<Rate, ConfigError> {
     })
 }
 
+/// `DELIVERY_RETENTION_DAYS`: for how long the records of webhook deliveries are kept.
+pub fn delivery_retention() -> Result<Retention, ConfigError> {
+    const NAME: &str = "DELIVERY_RETENTION_DAYS";
+    let rule = "30 to 3653 days";
+    retention(&required(NAME)?, DELIVERY_RETENTION_DAYS_MIN).ok_or(ConfigError::Invalid { name: NAME, rule })
+}
+
+/// `AUDIT_RETENTION_DAYS`: for how long merchants' audit logs are kept; 0 is for good.
+pub fn audit_retention() -> Result<Option<Retention>, ConfigError> {
+    const NAME: &str = "AUDIT_RETENTION_DAYS";
+    let days = required(NAME)?;
+    if days == "0" {
+        return Ok(None);
+    }
+    let read = retention(&days, AUDIT_RETENTION_DAYS_MIN);
+    read.map(Some).ok_or(ConfigError::Invalid { name: NAME, rule: "0, which is for good, or 365 to 3653 days" })
+}
+
+fn retention(days: &str, min: u32) -> Option<Retention> {
+    days.parse().ok().filter(|days| *days >= min).and_then(Retention::of_days)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_retention_is_within_its_bounds() {
+        assert_eq!(retention("90", DELIVERY_RETENTION_DAYS_MIN), Some(Retention::DELIVERIES));
+        for wrong in ["", "0", "29", "3654", "-90", "90 days"] {
+            assert_eq!(retention(wrong, DELIVERY_RETENTION_DAYS_MIN), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn a_public_url_has_nothing_at_its_end() {

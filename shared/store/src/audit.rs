@@ -1,8 +1,8 @@
-//! What operators did: who, when, what. Entries are added and never changed.
+//! Who did what, and when: of merchants' people and keys, and of operators. Entries are added and never changed.
 //!
 //! | pk | sk | attributes |
 //! |---|---|---|
-//! | scope, such as `ops` | moment `#` id | `w` who, `a` action, `d` details by name |
+//! | scope: `ops` or a merchant id | moment `#` id | `w` who, `a` action, `d` details by name, `ttl` if not for good |
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,15 +10,15 @@ use aws_sdk_dynamodb::{
     Client,
     types::{AttributeValue, Put, TransactWriteItem},
 };
-use florin_domain::time::Timestamp;
+use florin_domain::{retention::Retention, time::Timestamp};
 
 use crate::{
     StoreError,
-    attributes::{Item, Reader, text},
+    attributes::{Item, Reader, number, text},
     transaction::{Transacted, transact},
 };
 
-/// The scope of what operators do.
+/// The scope of what operators do. It is kept for good.
 pub const OPERATIONS: &str = "ops";
 /// Entries that are added at once, all or none: what DynamoDB takes in one transaction.
 pub const ENTRIES_PER_APPEND_MAX: usize = 100;
@@ -56,12 +56,19 @@ pub struct Place {
 pub struct Audit {
     client: Client,
     table: String,
+    retention: Option<Retention>,
 }
 
 impl Audit {
     /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { client, table: table.into(), retention: None }
+    }
+
+    /// The same table, in which merchants' entries are kept this long, or for good.
+    #[must_use]
+    pub fn keeping(self, retention: Option<Retention>) -> Self {
+        Self { retention, ..self }
     }
 
     /// Adds these entries, all or none. An entry that exists already is refused: nothing is written over.
@@ -94,7 +101,7 @@ impl Audit {
     pub fn told(&self, scope: &str, entry: &AuditEntry) -> Result<Told, StoreError> {
         let put = Put::builder()
             .table_name(&self.table)
-            .set_item(Some(item(scope, entry)))
+            .set_item(Some(self.item(scope, entry)))
             .condition_expression("attribute_not_exists(pk)")
             .build();
         let put = put.map_err(|_| StoreError::Refused("incomplete put".to_owned()))?;
@@ -107,10 +114,24 @@ impl Audit {
     }
 
     /// The entries of a scope that come after this place when the newest come first, at most `limit`, and one more to
-    /// tell that there are more.
-    pub async fn page(&self, scope: &str, after: Option<&Place>, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
+    /// tell that there are more. What has expired by `now` is not among them, removed or not yet.
+    pub async fn page(
+        &self,
+        scope: &str,
+        after: Option<&Place>,
+        limit: u32,
+        now: Timestamp,
+    ) -> Result<Vec<AuditEntry>, StoreError> {
         let before = after.map_or_else(|| Timestamp::MAX.to_string(), |place| sort_key(place.at, &place.id));
-        self.newest(scope, before, limit.min(ENTRIES_PER_PAGE_MAX) + 1).await
+        let mut entries = self.newest(scope, before, limit.min(ENTRIES_PER_PAGE_MAX) + 1).await?;
+        if let Some(retention) = self.retention_of(scope) {
+            entries.retain(|entry| entry.at >= retention.oldest(now));
+        }
+        Ok(entries)
+    }
+
+    fn retention_of(&self, scope: &str) -> Option<Retention> {
+        self.retention.filter(|_| scope != OPERATIONS)
     }
 
     async fn newest(&self, scope: &str, before: String, limit: u32) -> Result<Vec<AuditEntry>, StoreError> {
@@ -126,6 +147,24 @@ impl Audit {
         let output = query.send().await?;
         output.items().iter().map(entry).collect()
     }
+
+    fn item(&self, scope: &str, entry: &AuditEntry) -> Item {
+        let detail = |(name, value): (&String, &String)| {
+            let short: String = value.chars().take(DETAIL_CHARACTERS_MAX).collect();
+            (name.clone(), text(short))
+        };
+        let mut item = Item::from([
+            ("pk".to_owned(), text(scope)),
+            ("sk".to_owned(), text(sort_key(entry.at, &entry.id))),
+            ("w".to_owned(), text(&entry.actor)),
+            ("a".to_owned(), text(&entry.action)),
+            ("d".to_owned(), AttributeValue::M(entry.details.iter().map(detail).collect::<HashMap<_, _>>())),
+        ]);
+        if let Some(retention) = self.retention_of(scope) {
+            item.insert("ttl".to_owned(), number(retention.expiry(entry.at).seconds()));
+        }
+        item
+    }
 }
 
 /// An entry on its way into the transaction that does what it tells.
@@ -140,20 +179,6 @@ impl Told {
 
 fn sort_key(at: Timestamp, id: &str) -> String {
     format!("{at}#{id}")
-}
-
-fn item(scope: &str, entry: &AuditEntry) -> Item {
-    let detail = |(name, value): (&String, &String)| {
-        let short: String = value.chars().take(DETAIL_CHARACTERS_MAX).collect();
-        (name.clone(), text(short))
-    };
-    Item::from([
-        ("pk".to_owned(), text(scope)),
-        ("sk".to_owned(), text(sort_key(entry.at, &entry.id))),
-        ("w".to_owned(), text(&entry.actor)),
-        ("a".to_owned(), text(&entry.action)),
-        ("d".to_owned(), AttributeValue::M(entry.details.iter().map(detail).collect::<HashMap<_, _>>())),
-    ])
 }
 
 fn entry(item: &Item) -> Result<AuditEntry, StoreError> {

@@ -58,6 +58,6 @@ pub const TABLES: [Table; 7] = [
     Table { name: "webhooks", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
     Table { name: "analytics", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
     Table { name: "idempotency", hash: "pk", range: None, ttl: Some("ttl"), indexes: &[] },
-    Table { name: "audit", hash: "pk", range: Some("sk"), ttl: None, indexes: &[] },
+    Table { name: "audit", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
     Table { name: "gateway", hash: "pk", range: Some("sk"), ttl: Some("ttl"), indexes: &[] },
 ];

@@ -19,6 +19,7 @@ use florin_domain::{
     event::Event,
     ids::{DeliveryId, MerchantId},
     mutation::{Mutation, mutated},
+    retention::Retention,
     time::Timestamp,
     webhook::{AttemptResult, Delivery, DeliveryStatus, ENDPOINTS_PER_MERCHANT_MAX, Target, WebhookEndpoint},
 };
@@ -28,14 +29,12 @@ use crate::{
     attributes::{Item, Reader, moment, number, text},
 };
 
-/// For how long a delivery is kept, in seconds: 90 days.
-pub const DELIVERY_TTL_SECONDS: i64 = 90 * 24 * 60 * 60;
-
 /// The webhooks table.
 #[derive(Debug, Clone)]
 pub struct Webhooks {
     client: Client,
     table: String,
+    retention: Retention,
 }
 
 /// One HTTP try, for the record.
@@ -52,7 +51,13 @@ pub struct Attempt {
 impl Webhooks {
     /// The table of this name.
     pub fn new(client: Client, table: impl Into<String>) -> Self {
-        Self { client, table: table.into() }
+        Self { client, table: table.into(), retention: Retention::DELIVERIES }
+    }
+
+    /// The same table, in which deliveries are kept this long after their event.
+    #[must_use]
+    pub fn keeping(self, retention: Retention) -> Self {
+        Self { retention, ..self }
     }
 
     /// The merchant's endpoints.
@@ -150,7 +155,7 @@ impl Webhooks {
             .expression_attribute_values(":st", text(delivery.status.as_str()))
             .expression_attribute_values(":retrying", text(DeliveryStatus::Retrying.as_str()))
             .expression_attribute_values(":n", number(delivery.attempts))
-            .expression_attribute_values(":ttl", number(event.time.seconds().saturating_add(DELIVERY_TTL_SECONDS)))
+            .expression_attribute_values(":ttl", number(self.retention.expiry(event.time).seconds()))
             .expression_attribute_values(":none", AttributeValue::L(Vec::new()))
             .expression_attribute_values(":attempt", AttributeValue::L(vec![attempt_value(attempt)]));
         let mut remove = "";

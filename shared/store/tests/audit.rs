@@ -1,6 +1,7 @@
 //! The audit table: entries are added and never changed.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a test stops at the first surprise")]
 
+use florin_domain::retention::Retention;
 use florin_store::{
     StoreError,
     audit::{Audit, AuditEntry, DETAIL_CHARACTERS_MAX, ENTRIES_PER_APPEND_MAX, ENTRIES_PER_PAGE_MAX, OPERATIONS},
@@ -58,4 +59,28 @@ async fn sizes_are_bounded() {
     audit.append(OPERATIONS, &[long]).await.unwrap();
     let read = audit.before(OPERATIONS, START.plus_ms(21), 1).await.unwrap();
     assert_eq!(read[0].details["reason"], "ü".repeat(DETAIL_CHARACTERS_MAX));
+}
+
+#[tokio::test]
+async fn merchants_entries_expire_where_they_are_not_kept_for_good_and_operators_never() {
+    const MERCHANT: &str = "mer_1";
+    const DAY_MS: i64 = 86_400_000;
+    let dynamo = Dynamo::start().await;
+    let year = Retention::of_days(365).unwrap();
+    let audit = Audit::new(dynamo.client.clone(), "audit").keeping(Some(year));
+    audit.append_to(&[MERCHANT, OPERATIONS], &entry(0, "a")).await.unwrap();
+    audit.append(MERCHANT, &[entry(DAY_MS, "b")]).await.unwrap();
+    let items = dynamo.client.scan().table_name("audit").send().await.unwrap().items.unwrap();
+    let ttl = |scope: &str| items.iter().find(|item| item["pk"].as_s().unwrap() == scope).unwrap().get("ttl");
+    assert_eq!(ttl(OPERATIONS), None);
+    assert!(ttl(MERCHANT).unwrap().as_n().unwrap().parse::<i64>().unwrap() >= year.expiry(START).seconds());
+
+    // DynamoDB has not removed it yet.
+    let ids = async |scope, now| {
+        let page = audit.page(scope, None, 10, now).await.unwrap();
+        page.into_iter().map(|entry| entry.id).collect::<Vec<_>>()
+    };
+    assert_eq!(ids(MERCHANT, year.expiry(START)).await, ["b", "a"]);
+    assert_eq!(ids(MERCHANT, year.expiry(START).plus_ms(1)).await, ["b"]);
+    assert_eq!(ids(OPERATIONS, year.expiry(START).plus_ms(1)).await, ["a"]);
 }
