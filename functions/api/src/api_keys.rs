@@ -7,7 +7,7 @@ use florin_domain::{
     ids::{ApiKeyId, MerchantId},
     merchant::{
         API_KEYS_LIVE_MAX, API_KEYS_LIVE_PER_NAME_MAX, ApiKey, ApiKeyRecord, ApiKeyView, KeyKind, KeyRing,
-        KeysExhausted, NAME_CHARACTERS_MAX,
+        KeysExhausted, NAME_CHARACTERS_MAX, NewKey,
     },
     permission::{Permission, Permissions},
     time::Timestamp,
@@ -32,15 +32,6 @@ use crate::{
 pub(crate) const SECRET_SHOWN_MS_MAX: i64 = 24 * 60 * 60 * 1000;
 /// Tries of a change that meets other changes of the same keys.
 const TRIES_MAX: usize = 5;
-/// Characters of a key that are shown to tell it from others.
-const LAST_CHARACTERS: usize = 4;
-
-/// What a key is to be.
-pub(crate) struct NewKey {
-    pub(crate) name: String,
-    pub(crate) kind: KeyKind,
-    pub(crate) scopes: Permissions,
-}
 
 /// A key with its secret.
 #[derive(Serialize)]
@@ -113,25 +104,8 @@ pub(crate) fn make(
     let root = &api.dependencies.root_key;
     let text = root.api_key_text(&id, api.dependencies.mode);
     let text = text.expose_secret();
-    let key = ApiKey {
-        id: id.clone(),
-        name: new.name.clone(),
-        kind: new.kind,
-        prefix: api.dependencies.mode.key_prefix().to_owned(),
-        last4: text.get(text.len().saturating_sub(LAST_CHARACTERS)..).unwrap_or_default().to_owned(),
-        scopes: new.scopes,
-        created_at: now,
-        revoked_at: None,
-    };
-    let record = ApiKeyRecord {
-        hash: root.api_key_hash(text),
-        id,
-        merchant_id: merchant_id.clone(),
-        kind: new.kind,
-        scopes: new.scopes,
-        revoked: false,
-        last_used_at: None,
-    };
+    let key = ApiKey::new(id, new.clone(), api.dependencies.mode, text, now);
+    let record = key.record(merchant_id.clone(), root.api_key_hash(text));
     (key, record)
 }
 
@@ -198,7 +172,7 @@ fn exhausted(why: KeysExhausted) -> Problem {
     Problem::Conflict { code: "api_keys_too_many", detail }
 }
 
-fn revoked() -> Problem {
+pub(crate) fn revoked() -> Problem {
     let detail = "The key that this Idempotency-Key made is revoked.".to_owned();
     Problem::Conflict { code: "api_key_revoked", detail }
 }
@@ -255,20 +229,21 @@ pub(crate) async fn revoke(
     let deps = &api.dependencies;
     for _ in 0..TRIES_MAX {
         let (ring, id) = find(&api, &caller, &id).await?;
-        if let Some(ring) = ring.without(&id, deps.clock.now()) {
-            let hash = hash_of(&api, &id);
-            let told = told(&api, &caller.merchant_id, &caller.actor, "api_key.revoke", &[("id", id.as_str())])?;
-            let saved = deps.merchants.revoke_key(&caller.merchant_id, &ring, &hash, told).await?;
-            // This instance need not wait until it forgets the key.
-            api.keys.forget(&hash);
-            if saved != Saved::Done {
-                continue;
-            }
-            return ring.find(&id).map(|key| Json(key.view(None))).ok_or(Problem::ApiKeyNotFound);
+        let Some(without) = ring.without(&id, deps.clock.now()) else { return as_it_stands(&ring, &id) };
+        let hash = hash_of(&api, &id);
+        let told = told(&api, &caller.merchant_id, &caller.actor, "api_key.revoke", &[("id", id.as_str())])?;
+        let saved = deps.merchants.revoke_key(&caller.merchant_id, &without, &hash, told).await?;
+        // This instance need not wait until it forgets the key.
+        api.keys.forget(&hash);
+        if saved == Saved::Done {
+            return as_it_stands(&without, &id);
         }
-        return ring.find(&id).map(|key| Json(key.view(None))).ok_or(Problem::ApiKeyNotFound);
     }
     Err(Problem::Unavailable("the merchant's keys kept changing".to_owned()))
+}
+
+fn as_it_stands(ring: &KeyRing, id: &ApiKeyId) -> Result<Json<ApiKeyView>, Problem> {
+    ring.find(id).map(|key| Json(key.view(None))).ok_or(Problem::ApiKeyNotFound)
 }
 
 async fn find(api: &Api, caller: &Caller, id: &str) -> Result<(KeyRing, ApiKeyId), Problem> {

@@ -1,18 +1,16 @@
 //! `GET /v1/audit_log`: who did what, newest first.
 
-use std::sync::Arc;
+use std::{fmt, str::FromStr, sync::Arc};
 
 use axum::{Json, extract::State, http::Uri};
-use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use florin_domain::time::Timestamp;
-use florin_store::audit::{AuditEntry, Place};
+use florin_store::{audit::AuditEntry, payments::Place};
 use serde_json::{Value, json};
 
 use crate::{
     Api,
     permission::{AuditRead, May},
     problem::Problem,
-    query::Parameters,
+    query::{self, Parameters},
 };
 
 /// Lists who did what, newest first.
@@ -32,16 +30,17 @@ pub(crate) async fn list(
 ) -> Result<Json<Value>, Problem> {
     let mut parameters = Parameters::read(&uri);
     let limit = parameters.limit();
-    let before = parameters.take("cursor", "cursor_invalid", "The next_cursor of an earlier page.", decode);
+    let after: Option<Place<EntryId>> = parameters.cursor();
     parameters.finish()?;
-    let scope = caller.merchant_id.as_str();
+    let deps = &api.dependencies;
+    let after = after.as_ref().map(|place| (place.created_at, place.id.0.as_str()));
     let asked = u32::try_from(limit).unwrap_or(u32::MAX);
-    let mut entries = api.dependencies.audit.page(scope, before.as_ref(), asked, api.dependencies.clock.now()).await?;
+    let mut entries = deps.audit.page(caller.merchant_id.as_str(), after, asked, deps.clock.now()).await?;
     let has_more = entries.len() > limit;
     entries.truncate(limit);
-    let next = entries.last().filter(|_| has_more).map(encode);
-    let data: Vec<Value> = entries.iter().map(view).collect();
-    Ok(Json(json!({ "object": "list", "data": data, "has_more": has_more, "next_cursor": next })))
+    let place = |entry: &AuditEntry| Place { created_at: entry.at, id: EntryId(entry.id.clone()) };
+    let next = entries.last().filter(|_| has_more).map(place);
+    Ok(query::page_of(&entries.iter().map(view).collect::<Vec<_>>(), next.as_ref()))
 }
 
 fn view(entry: &AuditEntry) -> Value {
@@ -51,14 +50,20 @@ fn view(entry: &AuditEntry) -> Value {
     })
 }
 
-fn encode(entry: &AuditEntry) -> String {
-    URL_SAFE_NO_PAD.encode(format!("1.{}.{}", entry.at.ms(), entry.id))
+/// The id of an entry, as a cursor has it.
+struct EntryId(String);
+
+impl fmt::Display for EntryId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
-fn decode(text: &str) -> Option<Place> {
-    let text = String::from_utf8(URL_SAFE_NO_PAD.decode(text).ok()?).ok()?;
-    let mut parts = text.strip_prefix("1.")?.splitn(2, '.');
-    let at = Timestamp::from_ms(parts.next()?.parse().ok()?);
-    let id = parts.next()?;
-    id.bytes().all(|b| b.is_ascii_alphanumeric()).then(|| Place { at, id: id.to_owned() })
+impl FromStr for EntryId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let is_id = text.bytes().all(|b| b.is_ascii_alphanumeric());
+        is_id.then(|| Self(text.to_owned())).ok_or(())
+    }
 }

@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use axum::{Json, body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
-    ids::{ApiKeyId, MerchantId, UserId},
-    merchant::{KeyKind, KeyRing, MERCHANT_SECRET_GENERATION, Merchant, MerchantView, NAME_CHARACTERS_MAX},
-    permission::{Permissions, Role},
+    ids::{ApiKeyId, MerchantId},
+    merchant::{FIRST_KEY, KeyRing, Merchant, MerchantView, NAME_CHARACTERS_MAX, NewKey},
     time::Timestamp,
     user::{Email, User, UserView},
 };
@@ -20,7 +19,7 @@ use serde_json::Value;
 
 use crate::{
     Api,
-    api_keys::{self, NewKey, Shown},
+    api_keys::{self, Shown},
     auth::{Actor, Operator},
     body::{self, Fields},
     idempotency,
@@ -28,9 +27,6 @@ use crate::{
     problem::Problem,
     told::told,
 };
-
-/// The name of a merchant's first key.
-const FIRST_KEY: &str = "default";
 
 /// Who may sign merchants up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,9 +88,9 @@ pub(crate) async fn sign_up(
     let email_hash = deps.root_key.email_hash(request.email.as_str());
     let id = MerchantId::derive(&["merchant", &email_hash, key]);
     let now = deps.clock.now();
-    let (merchant, owner) = (new_merchant(id.clone(), &request, now), new_owner(&id, &request, now));
-    let new_key = NewKey { name: FIRST_KEY.to_owned(), kind: KeyKind::Secret, scopes: Permissions::of_keys() };
-    let (api_key, record) = api_keys::make(&api, first_key_id(&id), &id, &new_key, now);
+    let merchant = Merchant::new(id.clone(), request.name.clone(), now);
+    let owner = User::first(&id, request.email.clone(), request.owner_name.clone(), now);
+    let (api_key, record) = api_keys::make(&api, first_key_id(&id), &id, &NewKey::first(), now);
     let ring = KeyRing::default().with(api_key).map_err(|_| Problem::Internal("a first key was refused".to_owned()))?;
     let password = password::hash(&request.password, &random::bytes());
     let actor = Actor::User { id: owner.id.clone(), role: owner.role };
@@ -103,11 +99,14 @@ pub(crate) async fn sign_up(
     match deps.merchants.sign_up(&newcomer, told).await? {
         SignedUp::Done => created(&api, &merchant, &owner, &ring, now),
         SignedUp::Before => replay(&api, &id, &request, &email_hash).await,
-        SignedUp::EmailTaken => Err(Problem::Conflict {
-            code: "email_taken",
-            detail: "This mail address belongs to a user already.".to_owned(),
-        }),
+        SignedUp::EmailTaken => Err(email_taken()),
     }
+}
+
+/// An address belongs to one user of all merchants.
+pub(crate) fn email_taken() -> Problem {
+    let detail = "This mail address belongs to a user already.".to_owned();
+    Problem::Conflict { code: "email_taken", detail }
 }
 
 fn read(mut fields: Fields) -> Result<Request, Problem> {
@@ -159,30 +158,6 @@ pub(crate) fn chosen_password(fields: &mut Fields, name: &str, email: Option<&Em
     }
 }
 
-fn new_merchant(id: MerchantId, request: &Request, now: Timestamp) -> Merchant {
-    Merchant {
-        id,
-        name: request.name.clone(),
-        active: true,
-        secret_generation: MERCHANT_SECRET_GENERATION,
-        created_at: now,
-    }
-}
-
-fn new_owner(merchant_id: &MerchantId, request: &Request, now: Timestamp) -> User {
-    User {
-        id: UserId::derive(&[merchant_id.as_str(), "owner"]),
-        merchant_id: merchant_id.clone(),
-        email: request.email.clone(),
-        name: request.owner_name.clone(),
-        role: Role::Owner,
-        invitation: None,
-        sessions_from: now,
-        created_at: now,
-        version: 1,
-    }
-}
-
 fn first_key_id(id: &MerchantId) -> ApiKeyId {
     ApiKeyId::derive(&[id.as_str(), FIRST_KEY])
 }
@@ -211,10 +186,7 @@ async fn replay(api: &Api, id: &MerchantId, request: &Request, email_hash: &str)
 
 fn created(api: &Api, merchant: &Merchant, owner: &User, ring: &KeyRing, now: Timestamp) -> Result<Response, Problem> {
     let key = ring.find(&first_key_id(&merchant.id)).filter(|key| key.revoked_at.is_none());
-    let key = key.ok_or_else(|| Problem::Conflict {
-        code: "api_key_revoked",
-        detail: "The first key of this merchant is revoked.".to_owned(),
-    })?;
+    let key = key.ok_or_else(api_keys::revoked)?;
     let view = SignedUpView {
         object: "sign_up",
         merchant: merchant.view(api.dependencies.mode),

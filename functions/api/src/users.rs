@@ -117,17 +117,7 @@ pub(crate) async fn invite(
     for _ in 0..TRIES_MAX {
         let roster = deps.merchants.roster(&caller.merchant_id).await?;
         let now = deps.clock.now();
-        let blank = User {
-            id: id.clone(),
-            merchant_id: caller.merchant_id.clone(),
-            email: email.clone(),
-            name: name.clone(),
-            role,
-            invitation: None,
-            sessions_from: now,
-            created_at: now,
-            version: 0,
-        };
+        let blank = User::new(id.clone(), caller.merchant_id.clone(), email.clone(), name.clone(), role, now);
         if let Some(existing) = roster.find(&id) {
             return replay(&api, existing, &blank);
         }
@@ -139,10 +129,7 @@ pub(crate) async fn invite(
         match deps.merchants.add_user(&roster, &user, &hash, told).await? {
             Saved::Done => return Ok(created(&api, &user)),
             Saved::Lost => {}
-            Saved::Taken => {
-                let detail = "This mail address belongs to a user already.".to_owned();
-                return Err(Problem::Conflict { code: "email_taken", detail });
-            }
+            Saved::Taken => return Err(merchants::email_taken()),
         }
     }
     Err(changing())

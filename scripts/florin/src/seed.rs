@@ -7,9 +7,8 @@ use aws_sdk_dynamodb::Client;
 use clap::{Args, Subcommand};
 use florin_domain::{
     card::Mode,
-    ids::{ApiKeyId, MerchantId, UserId, WebhookEndpointId},
-    merchant::{ApiKey, ApiKeyRecord, KeyKind, KeyRing, MERCHANT_SECRET_GENERATION, Merchant},
-    permission::{Permissions, Role},
+    ids::{ApiKeyId, MerchantId, WebhookEndpointId},
+    merchant::{ApiKey, KeyRing, MERCHANT_SECRET_GENERATION, Merchant, NewKey},
     time::Timestamp,
     user::{Email, User},
     webhook::WebhookEndpoint,
@@ -37,10 +36,6 @@ use crate::{
 
 /// The generation of a new endpoint's signing secret.
 const FIRST_GENERATION: u32 = 1;
-/// The name of a merchant's first key.
-const FIRST_KEY: &str = "default";
-/// What is kept of a key to tell it from others.
-const LAST_CHARACTERS: usize = 4;
 
 /// What `florin seed` takes.
 #[derive(Debug, Args)]
@@ -160,37 +155,15 @@ impl SeededMerchant {
         let (now, root) = (Clock::System.now(), read(root_key)?);
         let id: MerchantId = self.id.parse()?;
         let text = self.api_key(root_key)?;
-        let key = ApiKey {
-            id: self.key_id.parse()?,
-            name: FIRST_KEY.to_owned(),
-            kind: KeyKind::Secret,
-            prefix: Mode::Test.key_prefix().to_owned(),
-            last4: text.get(text.len() - LAST_CHARACTERS..).unwrap_or_default().to_owned(),
-            scopes: Permissions::of_keys(),
-            created_at: now,
-            revoked_at: None,
-        };
-        let record = ApiKeyRecord {
-            hash: root.api_key_hash(&text),
-            id: key.id.clone(),
-            merchant_id: id.clone(),
-            kind: key.kind,
-            scopes: key.scopes,
-            revoked: false,
-            last_used_at: None,
-        };
+        let key = ApiKey::new(self.key_id.parse()?, NewKey::first(), Mode::Test, &text, now);
+        let record = key.record(id.clone(), root.api_key_hash(&text));
         let ring = KeyRing { keys: vec![key], version: 1 };
-        let owner = self.owner(&id, now)?;
+        let email = Email::parse(&self.email).with_context(|| format!("{} is no mail address", self.email))?;
+        let owner = User::first(&id, email, "Owner".to_owned(), now);
         let password = Password::choose(&self.password, &self.email)?;
         let password = password::hash(&password, &random::bytes());
         let email_hash = root.email_hash(owner.email.as_str());
-        let merchant = Merchant {
-            id,
-            name: self.name.clone(),
-            active: true,
-            secret_generation: MERCHANT_SECRET_GENERATION,
-            created_at: now,
-        };
+        let merchant = Merchant::new(id, self.name.clone(), now);
         let newcomer =
             Newcomer { merchant: &merchant, keys: (&ring, &record), owner: (&owner, &email_hash, &password) };
         let told = audit(env).await?.told(&self.id, &told(&owner, now))?;
@@ -198,20 +171,6 @@ impl SeededMerchant {
             SignedUp::Done | SignedUp::Before => Ok(()),
             SignedUp::EmailTaken => bail!("{} belongs to a user already", self.email),
         }
-    }
-
-    fn owner(&self, merchant_id: &MerchantId, now: Timestamp) -> Result<User> {
-        Ok(User {
-            id: UserId::derive(&[&self.id, "owner"]),
-            merchant_id: merchant_id.clone(),
-            email: Email::parse(&self.email).with_context(|| format!("{} is no mail address", self.email))?,
-            name: "Owner".to_owned(),
-            role: Role::Owner,
-            invitation: None,
-            sessions_from: now,
-            created_at: now,
-            version: 1,
-        })
     }
 }
 

@@ -18,6 +18,10 @@ pub const NAME_CHARACTERS_MAX: usize = 100;
 pub const API_KEYS_LIVE_PER_NAME_MAX: usize = 2;
 /// Live API keys of a merchant.
 pub const API_KEYS_LIVE_MAX: usize = 20;
+/// The name of a merchant's first key.
+pub const FIRST_KEY: &str = "default";
+/// Characters of a key that are shown to tell it from others.
+const LAST_CHARACTERS: usize = 4;
 /// API keys of a merchant that are listed, revoked ones included; the first that were revoked are dropped.
 pub const API_KEYS_LISTED_MAX: usize = 60;
 
@@ -49,6 +53,11 @@ pub struct MerchantView {
 }
 
 impl Merchant {
+    /// One that signs up now.
+    pub fn new(id: MerchantId, name: String, now: Timestamp) -> Self {
+        Self { id, name, active: true, secret_generation: MERCHANT_SECRET_GENERATION, created_at: now }
+    }
+
     /// As clients see it, in a deployment of this mode.
     pub fn view(&self, mode: Mode) -> MerchantView {
         MerchantView {
@@ -116,6 +125,24 @@ impl ApiKeyRecord {
     }
 }
 
+/// What a key is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewKey {
+    /// What its people call it.
+    pub name: String,
+    /// How it may be used.
+    pub kind: KeyKind,
+    /// What it may do.
+    pub scopes: Permissions,
+}
+
+impl NewKey {
+    /// The one that a merchant begins with: it may do all that a key may.
+    pub fn first() -> Self {
+        Self { name: FIRST_KEY.to_owned(), kind: KeyKind::Secret, scopes: Permissions::of_keys() }
+    }
+}
+
 /// An API key as its merchant's people see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiKey {
@@ -154,6 +181,33 @@ pub struct ApiKeyView {
 }
 
 impl ApiKey {
+    /// A key of which this is the text, in a deployment of this mode. Of the text only its end is kept.
+    pub fn new(id: ApiKeyId, new: NewKey, mode: Mode, text: &str, now: Timestamp) -> Self {
+        Self {
+            id,
+            name: new.name,
+            kind: new.kind,
+            prefix: mode.key_prefix().to_owned(),
+            last4: text.get(text.len().saturating_sub(LAST_CHARACTERS)..).unwrap_or_default().to_owned(),
+            scopes: new.scopes,
+            created_at: now,
+            revoked_at: None,
+        }
+    }
+
+    /// As requests find it, under the keyed hash of its text.
+    pub fn record(&self, merchant_id: MerchantId, hash: String) -> ApiKeyRecord {
+        ApiKeyRecord {
+            hash,
+            id: self.id.clone(),
+            merchant_id,
+            kind: self.kind,
+            scopes: self.scopes,
+            revoked: self.revoked_at.is_some(),
+            last_used_at: None,
+        }
+    }
+
     /// As clients see it.
     pub fn view(&self, last_used_at: Option<Timestamp>) -> ApiKeyView {
         ApiKeyView {

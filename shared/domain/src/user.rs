@@ -119,6 +119,17 @@ pub struct UserView {
 }
 
 impl User {
+    /// A person who is not invited yet.
+    pub fn new(id: UserId, merchant_id: MerchantId, email: Email, name: String, role: Role, now: Timestamp) -> Self {
+        Self { id, merchant_id, email, name, role, invitation: None, sessions_from: now, created_at: now, version: 0 }
+    }
+
+    /// The owner whom a merchant begins with, who chose a password when signing up.
+    pub fn first(merchant_id: &MerchantId, email: Email, name: String, now: Timestamp) -> Self {
+        let id = UserId::derive(&[merchant_id.as_str(), "owner"]);
+        Self { version: 1, ..Self::new(id, merchant_id.clone(), email, name, Role::Owner, now) }
+    }
+
     /// As clients see it.
     pub fn view(&self) -> UserView {
         UserView {
@@ -293,17 +304,8 @@ mod tests {
     use super::*;
 
     fn user() -> User {
-        User {
-            id: UserId::derive(&["u"]),
-            merchant_id: MerchantId::derive(&["m"]),
-            email: Email::parse("ada@shop.example").unwrap(),
-            name: "Ada".to_owned(),
-            role: Role::Owner,
-            invitation: None,
-            sessions_from: Timestamp::from_ms(0),
-            created_at: Timestamp::from_ms(0),
-            version: 1,
-        }
+        let email = Email::parse("ada@shop.example").unwrap();
+        User::first(&MerchantId::derive(&["m"]), email, "Ada".to_owned(), Timestamp::from_ms(0))
     }
 
     #[test]

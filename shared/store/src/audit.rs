@@ -42,15 +42,6 @@ pub struct AuditEntry {
     pub details: BTreeMap<String, String>,
 }
 
-/// Where a page of entries ends.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Place {
-    /// The moment of its last entry.
-    pub at: Timestamp,
-    /// And its id.
-    pub id: String,
-}
-
 /// The audit table.
 #[derive(Debug, Clone)]
 pub struct Audit {
@@ -113,16 +104,17 @@ impl Audit {
         self.newest(scope, moment.to_string(), limit.min(ENTRIES_PER_PAGE_MAX)).await
     }
 
-    /// The entries of a scope that come after this place when the newest come first, at most `limit`, and one more to
-    /// tell that there are more. What has expired by `now` is not among them, removed or not yet.
+    /// The entries of a scope that come after the one of this moment and id when the newest come first, at most
+    /// `limit`, and one more to tell that there are more. What has expired by `now` is not among them, removed or not
+    /// yet.
     pub async fn page(
         &self,
         scope: &str,
-        after: Option<&Place>,
+        after: Option<(Timestamp, &str)>,
         limit: u32,
         now: Timestamp,
     ) -> Result<Vec<AuditEntry>, StoreError> {
-        let before = after.map_or_else(|| Timestamp::MAX.to_string(), |place| sort_key(place.at, &place.id));
+        let before = after.map_or_else(|| Timestamp::MAX.to_string(), |(at, id)| sort_key(at, id));
         let mut entries = self.newest(scope, before, limit.min(ENTRIES_PER_PAGE_MAX) + 1).await?;
         if let Some(retention) = self.retention_of(scope) {
             entries.retain(|entry| entry.at >= retention.oldest(now));

@@ -21,13 +21,7 @@ pub const START: Timestamp = Timestamp::from_ms(1_795_251_600_000);
 
 /// An active merchant.
 pub fn merchant(name: &str) -> Merchant {
-    Merchant {
-        id: MerchantId::derive(&[name]),
-        name: name.to_owned(),
-        active: true,
-        secret_generation: 1,
-        created_at: START,
-    }
+    Merchant::new(MerchantId::derive(&[name]), name.to_owned(), START)
 }
 
 /// A pending payment of 100.00 NGN on a Visa card; `key` makes it unique.
