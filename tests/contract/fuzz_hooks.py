@@ -98,15 +98,22 @@ def completed_payment():
     return payment
 
 
+def invited():
+    body = {"email": f"{uuid.uuid4().hex}@shop.example", "name": "Invited", "role": "viewer"}
+    return call("/v1/users", body, token="FLORIN_ACCESS_TOKEN")
+
+
+def refresh_token():
+    return {"refresh_token": call("/v1/auth/login", OWNER)["refresh_token"]}
+
+
+OWNER = {"email": os.environ["FLORIN_FUZZ_EMAIL"], "password": os.environ["FLORIN_FUZZ_PASSWORD"]}
 PAYMENT = completed_payment()
 REFUND = call(f"/v1/payments/{PAYMENT}/refunds", {"amount": 1})["id"]
 PAYMENT_METHOD = new_payment_method()
-USER = call(
-    "/v1/users",
-    {"email": f"{uuid.uuid4().hex}@shop.example", "name": "Invited", "role": "viewer"},
-    token="FLORIN_ACCESS_TOKEN",
-)["id"]
+USER = invited()["id"]
 KEY = call("/v1/api_keys", {"name": "Fuzzed"}, token="FLORIN_ACCESS_TOKEN")["id"]
+CLIENT = call("/v1/api_keys", {"name": "Third party", "kind": "client"}, token="FLORIN_ACCESS_TOKEN")
 
 # Nobody guesses an id: what there is, by the paths that name it. What a request may use up is made anew for each.
 THERE_IS = {
@@ -122,14 +129,22 @@ THERE_IS = {
     "/v1/users/": lambda: USER,
     "/v1/api_keys/": lambda: KEY,
 }
+# Nor does anybody guess what lets somebody in.
+LETS_IN = {
+    "/v1/auth/login": lambda: OWNER,
+    "/v1/auth/refresh": refresh_token,
+    "/v1/auth/logout": refresh_token,
+    "/v1/auth/accept_invitation": lambda: {"invitation_token": invited()["invitation_token"]},
+    "/oauth/token": lambda: {"client_id": CLIENT["id"], "client_secret": CLIENT["secret"]},
+}
 asked = Counter()
 
 
-def there_is(case):
-    """The id of something that there is, for every other request."""
-    operation = f"{case.method} {case.operation.path}"
+def every_other(case, table):
+    """What the table has for this operation, in every other request."""
+    path, operation = case.operation.path, f"{case.method} {case.operation.path}"
     asked[operation] += 1
-    make = next((make for key, make in THERE_IS.items() if operation == key or case.operation.path.startswith(key)), None)
+    make = next((make for key, make in table.items() if operation == key or path.startswith(key)), None)
     return make() if make and asked[operation] % 2 else None
 
 
@@ -144,7 +159,7 @@ def before_call(context, case, kwargs):
     if is_good_at(ParameterLocation.HEADER) and "Idempotency-Key" in (case.headers or {}):
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
     if "id" in (case.path_parameters or {}) and is_good_at(ParameterLocation.PATH):
-        case.path_parameters["id"] = there_is(case) or case.path_parameters["id"]
+        case.path_parameters["id"] = every_other(case, THERE_IS) or case.path_parameters["id"]
     # Ids come from answers, too. Without the owner everything that only people may do would be 401 from here on.
     if case.method != "GET" and (case.path_parameters or {}).get("id") == os.environ["FLORIN_FUZZ_OWNER"]:
         case.path_parameters["id"] = "usr_00000000000000000000000000"
@@ -158,6 +173,8 @@ def before_call(context, case, kwargs):
     is_good = is_good_at(ParameterLocation.BODY)
     if is_good and isinstance(source, dict) and source.get("type") == "payment_method":
         source["id"] = PAYMENT_METHOD
+    if is_good and is_object and case.operation.path in LETS_IN:
+        case.body.update(every_other(case, LETS_IN) or {})
     # To JSON Schema 39.0 is an integer; the API takes integers without a fraction only, which no schema can say.
     if is_good and is_object:
         for name, value in case.body.items():
