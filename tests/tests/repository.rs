@@ -251,6 +251,21 @@ fn the_templates_tables_are_those_that_the_store_is_written_for() {
     }
 }
 
+/// The variables that the template sets for functions and that this text does not name.
+fn unknown_variables(template: &str, text: &str) -> Vec<String> {
+    let is_name = |name: &str| name.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+    let names = template.lines().filter_map(|line| line.strip_prefix("          ")?.split_once(':'));
+    let names = names.map(|(name, _)| name).filter(|name| is_name(name));
+    names.filter(|name| !text.contains(&format!("\"{name}\""))).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_init_costs_is_measured_with_every_setting_of_the_template() {
+    let (template, measured) = (read("template.yaml"), read("bench/src/init_cost.rs"));
+    assert_eq!(unknown_variables(&template, &measured), Vec::<String>::new());
+    assert_eq!(unknown_variables(&template, &measured.replace("\"SIGN_UP\"", "")), ["SIGN_UP"]);
+}
+
 /// Where queues and functions do not go together.
 fn wrong_queues(template: &str) -> Vec<String> {
     let mut wrong = Vec::new();
