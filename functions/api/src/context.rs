@@ -81,10 +81,15 @@ fn request_id(request: &Request) -> String {
     .unwrap_or_else(|| format!("req_{}", florin_platform::random::hex128()))
 }
 
-/// What ties together what this request sets off: the client's `X-Correlation-Id`, or else `fallback`.
-pub(crate) fn correlation(headers: &HeaderMap, fallback: &str) -> Correlation {
+/// The client's `X-Correlation-Id`, if it is fit to be passed on.
+pub(crate) fn correlation_id(headers: &HeaderMap) -> Option<String> {
+    id(headers, &CORRELATION_ID)
+}
+
+/// What ties together what this request sets off: the client's `X-Correlation-Id`, or else what its creation set off.
+pub(crate) fn correlation(headers: &HeaderMap, creation: Correlation) -> Correlation {
     Correlation {
-        id: self::id(headers, &CORRELATION_ID).unwrap_or_else(|| fallback.to_owned()),
+        id: correlation_id(headers).unwrap_or(creation.id),
         traceparent: headers
             .get(TRACEPARENT)
             .and_then(|value| value.to_str().ok())

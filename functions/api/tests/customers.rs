@@ -39,7 +39,10 @@ fn telling() -> Value {
 }
 
 async fn completed(world: &World, key: &str, body: &Value) -> Payment {
-    let payment = world.payment(key, body).await;
+    let post = request("POST", "/v1/payments").header("x-api-key", KEY).header("content-type", "application/json");
+    let post = post.header("idempotency-key", key).header("x-correlation-id", "order-of-trace");
+    let answer = world.send(post.body(Body::from(body.to_string())).unwrap(), 201).await;
+    let payment = world.stored_payment(&answer.body["id"].as_str().unwrap().parse().unwrap()).await;
     let completed = build::completed(&payment, 100);
     world.payments.save(&payment, &completed).await.unwrap();
     world.clock.advance_ms(1_000);

@@ -145,7 +145,7 @@ impl Sweeper {
     }
 
     async fn care_for_payment(&self, payment: &Payment, breaker: &Breaker, now: Timestamp) -> Result<Care, Trouble> {
-        let correlation = Correlation { id: payment.id.to_string(), traceparent: None };
+        let correlation = Correlation::of_payment(payment);
         match saga::turn(payment, now) {
             Turn::Ended => {
                 if let Some(event) = Event::ended(payment, &correlation) {
@@ -192,7 +192,7 @@ impl Sweeper {
     }
 
     async fn care_for_refund(&self, refund: &Refund, breaker: &Breaker, now: Timestamp) -> Result<Care, Trouble> {
-        let correlation = Correlation { id: refund.id.to_string(), traceparent: None };
+        let correlation = Correlation::of_refund(refund);
         match refund.turn(now) {
             Turn::Ended => {
                 if let Some(event) = Event::refund_ended(refund, &correlation) {

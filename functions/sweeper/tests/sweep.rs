@@ -156,6 +156,21 @@ async fn lost_events_are_published_again_and_only_when_they_are_due() {
 }
 
 #[tokio::test]
+async fn what_is_published_again_carries_what_the_client_called_its_request() {
+    let world = World::start().await;
+    let payment = build::payment(&build::merchant("shop").id, "k");
+    let payment = Payment { correlation_id: Some("order-17".to_owned()), ..payment };
+    world.store(payment).await;
+    let refund = world.refund("r").await;
+    world.clock.advance_ms(DUE_AFTER_MS);
+    assert_eq!(world.run().await.redriven, 2);
+    let events = world.publisher.events();
+    let of = |kind: EventType| events.iter().find(|event| event.event_type == kind).unwrap().correlationid.as_str();
+    assert_eq!(of(EventType::PaymentInitiated), "order-17");
+    assert_eq!(of(EventType::RefundInitiated), refund.id.as_str(), "it was called nothing");
+}
+
+#[tokio::test]
 async fn a_payment_that_a_processor_has_is_left_alone_until_its_lease_ends() {
     let world = World::start().await;
     let payment = world.create("k").await;

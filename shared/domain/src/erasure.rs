@@ -53,6 +53,7 @@ impl Payment {
             webhook_url: None,
             journal: without_notes(&self.journal),
             erased_at: Some(now),
+            correlation_id: None,
             ..self.clone()
         }
     }
@@ -73,6 +74,7 @@ impl Refund {
             metadata: BTreeMap::new(),
             journal: without_notes(&self.journal),
             erased_at: Some(now),
+            correlation_id: None,
             ..self.clone()
         }
     }
@@ -118,6 +120,7 @@ mod tests {
         let mut payment = Payment::create(Payment::id_for(&merchant_id, "k"), merchant_id, new, Timestamp::MIN);
         payment.status = Status::Completed;
         payment.gateway_reference = Some("pi_1".to_owned());
+        payment.correlation_id = Some("order-of-Ada".to_owned());
         payment.journal.push(JournalEntry::noted(Step::Resolve, 1, "Ada called", Timestamp::MIN));
         payment
     }
@@ -144,6 +147,7 @@ mod tests {
         )
         .unwrap();
         refund.journal.push(JournalEntry::noted(Step::Resolve, 1, "Ada called", Timestamp::MIN));
+        refund.correlation_id = Some("refund-of-Ada".to_owned());
         let erased = refund.erased(Timestamp::MAX);
         assert!(!format!("{erased:?}").contains("Ada"));
         assert_eq!((refund.differs_from(&ask), erased.differs_from(&ask)), (None, None));

@@ -106,10 +106,26 @@ impl EventData {
 /// What ties everything together that one request set off.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Correlation {
-    /// The client's `X-Correlation-Id`, or the payment's id.
+    /// The client's `X-Correlation-Id`, or the id of the payment or refund.
     pub id: String,
     /// W3C Trace Context.
     pub traceparent: Option<String>,
+}
+
+impl Correlation {
+    /// What the creation of this payment set off. Its trace is not kept.
+    pub fn of_payment(payment: &Payment) -> Self {
+        Self::stored(payment.correlation_id.as_deref(), payment.id.as_str())
+    }
+
+    /// What the creation of this refund set off. Its trace is not kept.
+    pub fn of_refund(refund: &Refund) -> Self {
+        Self::stored(refund.correlation_id.as_deref(), refund.id.as_str())
+    }
+
+    fn stored(given: Option<&str>, id: &str) -> Self {
+        Self { id: given.unwrap_or(id).to_owned(), traceparent: None }
+    }
 }
 
 /// A fact about a payment or a refund. The same fact always has the same id, time and sequence, so publishing it twice

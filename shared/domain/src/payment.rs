@@ -290,6 +290,8 @@ pub struct Payment {
     pub stuck: Option<Failure>,
     /// When everything that tells of a person was erased.
     pub erased_at: Option<Timestamp>,
+    /// The `X-Correlation-Id` of the request that created it, which its events have when no request causes them.
+    pub correlation_id: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -386,6 +388,7 @@ impl Payment {
             cancel_requested_at: None,
             stuck: None,
             erased_at: None,
+            correlation_id: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),
@@ -404,7 +407,8 @@ impl Payment {
             webhook_url: self.webhook_url.clone(),
             when: self.process_at.map_or(When::Now, When::At),
         };
-        Self::create(self.id.clone(), self.merchant_id.clone(), new, self.created_at)
+        let created = Self::create(self.id.clone(), self.merchant_id.clone(), new, self.created_at);
+        Self { correlation_id: self.correlation_id.clone(), ..created }
     }
 
     /// The payment as it was when its status last changed, whatever has been refunded since: what its events tell.

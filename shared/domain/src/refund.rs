@@ -102,6 +102,8 @@ pub struct Refund {
     pub stuck: Option<Failure>,
     /// When everything that tells of a person was erased.
     pub erased_at: Option<Timestamp>,
+    /// The `X-Correlation-Id` of the request that created it, which its events have when no request causes them.
+    pub correlation_id: Option<String>,
     /// When it was created.
     pub created_at: Timestamp,
     /// When it last changed.
@@ -206,6 +208,7 @@ impl Refund {
             failure: None,
             stuck: None,
             erased_at: None,
+            correlation_id: None,
             created_at: now,
             updated_at: now,
             journal: Vec::new(),

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json, body::Body, extract::State, http::HeaderMap};
 use florin_domain::{
-    event::EventData,
+    event::{Correlation, EventData},
     journal::{Failure, NOTE_CHARACTERS_MAX},
     saga::{self, OPERATOR_RETRIES_MAX, Settlement},
     time::Timestamp,
@@ -240,7 +240,11 @@ async fn store(api: &Api, from: &Due, to: &Due, now: Timestamp) -> Result<Option
 }
 
 async fn publish(api: &Api, due: &Due, order: &Order, headers: &HeaderMap) {
-    let correlation = context::correlation(headers, due.id());
+    let creation = match due {
+        Due::Payment(payment) => Correlation::of_payment(payment),
+        Due::Refund(refund) => Correlation::of_refund(refund),
+    };
+    let correlation = context::correlation(headers, creation);
     match &order.decision {
         Decision::Settle(_) => announce::ended(api, due, &correlation).await,
         Decision::Retry => announce::again(api, due, &correlation).await,

@@ -160,7 +160,7 @@ async fn obey(
     Fields::new(body::object_if_any(body, headers).await?, "").check()?;
     let payments = &api.dependencies.payments;
     let mut payment = find(api, caller, id).await?;
-    let correlation = context::correlation(headers, payment.id.as_str());
+    let correlation = context::correlation(headers, Correlation::of_payment(&payment));
     for _ in 0..TRIES_MAX {
         let now = api.dependencies.clock.now();
         let written = match kind.decide(&payment, now) {

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
     card::{Brand, Card, Expiry, contains_card_number},
+    event::Correlation,
     field::FieldError,
     ids::{MerchantId, PaymentId, PaymentMethodId},
     money::{Currency, Money},
@@ -125,7 +126,6 @@ pub(crate) async fn create(
         let existing = deps.payments.get(&caller.merchant_id, &id).await?.ok_or_else(refuse)?;
         return replay(&api, &existing, &request, &headers).await;
     }
-    let correlation = context::correlation(&headers, id.as_str());
     let (source, owner) = match resolve(&api, &caller.merchant_id, &id, &request.source).await {
         Ok(resolved) => resolved,
         // A replay is answered even while the gateway is away or when the payment method was deleted, and a reused key
@@ -135,11 +135,15 @@ pub(crate) async fn create(
             return replay(&api, &existing, &request, &headers).await;
         }
     };
-    let payment = Payment::create(id, caller.merchant_id.clone(), request.paid_from(source, owner), deps.clock.now());
+    let payment = Payment {
+        correlation_id: context::correlation_id(&headers),
+        ..Payment::create(id, caller.merchant_id.clone(), request.paid_from(source, owner), deps.clock.now())
+    };
     match deps.payments.create(&payment).await? {
         Written::Lost(existing) => replay(&api, &existing, &request, &headers).await,
         Written::Done(payment) => {
-            announce::initiated(&api, &payment, &correlation).await;
+            announce::initiated(&api, &payment, &context::correlation(&headers, Correlation::of_payment(&payment)))
+                .await;
             Ok(created(&payment))
         }
     }
@@ -150,7 +154,7 @@ async fn replay(api: &Api, existing: &Payment, request: &Request, headers: &Head
     if let Some(pointer) = existing.differs_from(&request.paid_from(request.source.unresolved(), None)) {
         return Err(Problem::IdempotencyKeyReused(pointer));
     }
-    let correlation = context::correlation(headers, existing.id.as_str());
+    let correlation = context::correlation(headers, Correlation::of_payment(existing));
     announce::initiated(api, existing, &correlation).await;
     Ok(idempotency::replayed(created(&existing.as_created())))
 }

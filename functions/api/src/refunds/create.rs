@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, extract::State, http::HeaderMap, response::Response};
 use florin_domain::{
+    event::Correlation,
     payment::REFUNDS_PER_PAYMENT_MAX,
     refund::{NewRefund, NotRefundable, REASON_CHARACTERS_MAX, Refund},
 };
@@ -65,10 +66,16 @@ pub(crate) async fn create(
             return replay(&api, &existing, &new, &headers).await;
         }
         let refund = Refund::create(id, &payment, new.clone(), api.dependencies.clock.now()).map_err(refused)?;
+        let refund = Refund { correlation_id: context::correlation_id(&headers), ..refund };
         match payments.create_refund(&payment, &refund).await? {
             Reserved::Lost(existing) => return replay(&api, &existing, &new, &headers).await,
             Reserved::Done(refund) => {
-                announce::refund_initiated(&api, &refund, &context::correlation(&headers, refund.id.as_str())).await;
+                announce::refund_initiated(
+                    &api,
+                    &refund,
+                    &context::correlation(&headers, Correlation::of_refund(&refund)),
+                )
+                .await;
                 return Ok(created(&refund));
             }
             // Other refunds were first: read again how much they have left.
@@ -83,7 +90,7 @@ async fn replay(api: &Api, existing: &Refund, new: &NewRefund, headers: &HeaderM
     if let Some(pointer) = existing.differs_from(new) {
         return Err(Problem::IdempotencyKeyReused(pointer));
     }
-    announce::refund_initiated(api, existing, &context::correlation(headers, existing.id.as_str())).await;
+    announce::refund_initiated(api, existing, &context::correlation(headers, Correlation::of_refund(existing))).await;
     Ok(idempotency::replayed(created(&existing.as_created())))
 }
 

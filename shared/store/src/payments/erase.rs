@@ -26,7 +26,7 @@ impl Payments {
             .condition_expression(
                 "v = :v AND attribute_not_exists(ds) AND (attribute_not_exists(rf) OR size(rf) = :rf)",
             )
-            .update_expression("SET s = :s, j = :j, er = :now REMOVE d, md, u, cu")
+            .update_expression("SET s = :s, j = :j, er = :now REMOVE d, md, u, cu, ci")
             .expression_attribute_values(":rf", number(payment.refunds.len()))
             .expression_attribute_values(":s", source_value(&erased.source));
         Ok(unless_refused(update.send().await)?.is_some())
@@ -38,7 +38,7 @@ impl Payments {
         let update = self
             .erasing(refund.id.as_str(), refund.version, &journal_value(&refund.erased(now).journal), now)
             .condition_expression("v = :v AND attribute_not_exists(ds)")
-            .update_expression("SET j = :j, er = :now REMOVE d, md");
+            .update_expression("SET j = :j, er = :now REMOVE d, md, ci");
         Ok(unless_refused(update.send().await)?.is_some())
     }
 

@@ -44,6 +44,7 @@ pub(super) fn payment_item(payment: &Payment) -> Item {
     optional("d", payment.description.as_ref().map(text));
     optional("u", payment.webhook_url.as_ref().map(text));
     optional("pa", payment.process_at.map(moment));
+    optional("ci", payment.correlation_id.as_ref().map(text));
     optional("md", metadata_value(&payment.metadata));
     item
 }
@@ -67,6 +68,9 @@ pub(super) fn refund_item(refund: &Refund) -> Item {
     }
     if let Some(metadata) = metadata_value(&refund.metadata) {
         item.insert("md".to_owned(), metadata);
+    }
+    if let Some(correlation_id) = &refund.correlation_id {
+        item.insert("ci".to_owned(), text(correlation_id));
     }
     if refund.is_rest {
         item.insert("al".to_owned(), AttributeValue::Bool(true));
@@ -173,6 +177,7 @@ pub(super) fn payment_from(item: &Item) -> Result<Payment, StoreError> {
         // An item of the first version has only a flag.
         stuck: failure(&item, "x", "xm").or_else(|| item.flag("x").then(|| Failure::new(CODE_UNANSWERED, ""))),
         erased_at: item.moment_if_any("er")?,
+        correlation_id: item.text_if_any("ci").map(str::to_owned),
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,
@@ -214,6 +219,7 @@ pub(super) fn refund_from(item: &Item) -> Result<Refund, StoreError> {
         failure: failure(&item, "fc", "fm"),
         stuck: failure(&item, "x", "xm"),
         erased_at: item.moment_if_any("er")?,
+        correlation_id: item.text_if_any("ci").map(str::to_owned),
         created_at: item.moment("ca")?,
         updated_at: item.moment("ua")?,
         journal: item.list("j").iter().map(from_entry).collect::<Result<_, _>>()?,

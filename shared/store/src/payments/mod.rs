@@ -17,14 +17,14 @@
 //! | `x`, `xm` | code and message of why it is stuck |
 //! | `ca`, `ua`, `le` | created at, updated at, lease until |
 //! | `pa`, `cr` | process at, cancel requested at |
+//! | `ci` | the client's `X-Correlation-Id`; absent without one |
 //! | `er` | when everything that tells of a person was erased |
 //! | `j` | journal: `s` step, `n` attempt, `o` outcome, `b` began, `e` ended, `c` and `m` error, `d` next due, `t` note |
 //! | `ds`, `da` | shard and moment of the due index; gone once it has ended and that is known |
 //!
 //! A refund has the same, without `s`, `u`, `cu` and the attributes of refunds, and `pay` its payment, `ch` the
-//! charge, `d`
-//! the reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`. The circuit breaker around
-//! the gateway is the item `breaker#gateway` ([`crate::breaker`]).
+//! charge, `d` the reason, `al` whether all that was left was asked for; its `m` begins with `refunds#`. The circuit
+//! breaker around the gateway is the item `breaker#gateway` ([`crate::breaker`]).
 //!
 //! `by_merchant` carries only what never changes, so no later write touches it. Neither does one touch `by_customer`,
 //! but for the one that erases the customer; a payment without a customer is not in it and costs nothing there.
