@@ -13,20 +13,18 @@ use florin_domain::{
     payment::{Payment, Status},
     refund::Refund,
     saga::{self, Turn},
-    time::{MS_PER_HOUR, Timestamp},
+    time::Timestamp,
 };
 use florin_messaging::{PublishError, Publisher};
 use florin_platform::clock::Clock;
 use florin_store::{
     StoreError,
     breaker::SharedBreaker,
-    payments::{DUE_AFTER_MS, DUE_SHARDS, Due, HELD_REVIEW_MS, Payments, due_at, is_far},
+    payments::{DUE_AFTER_MS, DUE_SHARDS, Due, HELD_REVIEW_MS, Payments, STUCK_REPORT_MS, due_at, is_far},
 };
 
 /// Items of one shard in one run; with all shards a run looks after up to 800. The rest is still due a minute later.
 pub const ITEMS_PER_SHARD_MAX: usize = 100;
-/// When something stuck is reported again, in milliseconds: within every hour, which is the alarm's period.
-pub const STUCK_REPORT_MS: i64 = MS_PER_HOUR * 5 / 6;
 
 /// The sweeper and what it works with.
 pub struct Sweeper {

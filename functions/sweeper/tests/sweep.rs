@@ -18,10 +18,11 @@ use florin_platform::clock::Clock;
 use florin_store::{
     breaker::{READ_EVERY_MS, SharedBreaker},
     payments::{
-        DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, HELD_REVIEW_MS, Payments, RefundWritten, Reserved, Written,
+        DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, HELD_REVIEW_MS, Payments, RefundWritten, Reserved, STUCK_REPORT_MS,
+        Written,
     },
 };
-use florin_sweeper::{ITEMS_PER_SHARD_MAX, STUCK_REPORT_MS, Sweeper, Swept};
+use florin_sweeper::{ITEMS_PER_SHARD_MAX, Sweeper, Swept};
 use florin_testing::{build, dynamo::Dynamo, fakes::RecordingPublisher};
 
 const DAY_MS: i64 = 24 * MS_PER_HOUR;

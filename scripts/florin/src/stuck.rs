@@ -78,6 +78,9 @@ struct By {
     actor: Option<String>,
 }
 
+/// There may be something stuck behind it.
+const OVERDUE: &str = "Nothing stuck was found, but more is overdue than is looked through: look again later.";
+
 /// What can be stuck.
 #[derive(Debug, Clone)]
 enum Id {
@@ -138,7 +141,7 @@ fn api(options: &Options) -> Result<Operations> {
 
 fn listed(stuck: &AllStuck) -> Vec<String> {
     if stuck.data.is_empty() {
-        return vec!["Nothing is stuck.".to_owned()];
+        return vec![if stuck.has_more { OVERDUE.to_owned() } else { "Nothing is stuck.".to_owned() }];
     }
     let row = |stuck: &Stuck| {
         let Stuck { id, merchant_id, reason, since } = stuck;
@@ -244,6 +247,7 @@ mod tests {
             assert!(lines.contains(part), "{part} in {lines}");
         }
         assert_eq!(listed(&AllStuck::default()), ["Nothing is stuck."]);
+        assert_eq!(listed(&AllStuck { data: Vec::new(), has_more: true }), [OVERDUE]);
         let bearer = format!("Bearer {}", fake::KEY);
         assert_eq!(*asked.lock().unwrap(), [("GET /v1/ops/stuck".to_owned(), bearer, String::new())]);
     }

@@ -20,7 +20,8 @@ use florin_store::{
     breaker::{Permit, SharedBreaker},
     merchants::Merchants,
     payments::{
-        DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, Listing, Payments, Place, RefundWritten, Reserved, Written,
+        DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, Listing, Payments, Place, RefundWritten, Reserved, STUCK_REPORT_MS,
+        Stuck, Written,
     },
 };
 use florin_testing::{
@@ -421,6 +422,19 @@ async fn a_scheduled_payment_is_due_when_it_must_be_handed_over() {
 }
 
 #[tokio::test]
+async fn what_is_stuck_is_found_before_what_is_scheduled_for_later() {
+    let dynamo = Dynamo::start().await;
+    let store = Payments::new(dynamo.client.clone(), "payments");
+    let mut later = payment("later");
+    later.process_at = When::At(START.plus_ms(2 * STUCK_REPORT_MS)).moment(START);
+    later.status = Status::Scheduled;
+    store.create(&later).await.unwrap();
+    dynamo.meter.reset();
+    assert_eq!(store.stuck(10, START).await.unwrap(), Stuck::default());
+    assert_eq!(dynamo.meter.counts().calls.get("BatchGetItem"), None, "it is not read");
+}
+
+#[tokio::test]
 async fn what_is_stuck_is_found() {
     let (store, _) = store().await;
     created(&store, "open").await;
@@ -428,10 +442,12 @@ async fn what_is_stuck_is_found() {
     let mut stuck = saga::claim(&payment, Step::Charge, None, START);
     stuck.stuck = Some(Failure::new("outcome_unknown", "?"));
     store.save(&payment, &stuck).await.unwrap();
-    assert_eq!(store.stuck(10).await.unwrap(), [Due::Payment(stuck.clone())]);
+    let found = |found: Vec<Due>, has_more| Stuck { found, has_more };
+    assert_eq!(store.stuck(10, START).await.unwrap(), found(vec![Due::Payment(stuck.clone())], false));
+    assert_eq!(store.stuck(0, START).await.unwrap(), found(Vec::new(), true), "there is more than that");
     let retried = saga::try_again(&stuck, "again", START).unwrap();
     store.command(&stuck, &retried, START).await.unwrap();
-    assert!(store.stuck(10).await.unwrap().is_empty());
+    assert_eq!(store.stuck(10, START).await.unwrap(), Stuck::default());
     assert_eq!(read(&store, &payment).await, retried);
 }
 

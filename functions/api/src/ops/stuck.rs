@@ -22,11 +22,11 @@ pub(crate) async fn list(State(api): State<Arc<Api>>, _: Operator, uri: Uri) -> 
     let mut parameters = Parameters::read(&uri);
     let limit = parameters.limit();
     parameters.finish()?;
-    let stuck = api.dependencies.payments.stuck(limit.saturating_add(1)).await?;
+    let stuck = api.dependencies.payments.stuck(limit, api.dependencies.clock.now()).await?;
     Ok(Json(json!({
         "object": "list",
-        "data": stuck.iter().take(limit).map(shown).collect::<Vec<_>>(),
-        "has_more": stuck.len() > limit,
+        "data": stuck.found.iter().map(shown).collect::<Vec<_>>(),
+        "has_more": stuck.has_more,
     })))
 }
 

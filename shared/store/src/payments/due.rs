@@ -29,6 +29,8 @@ pub const DUE_AFTER_MS: i64 = 60_000;
 pub const HANDOVER_MS: i64 = 10 * 60_000;
 /// When a held payment is looked at again, in milliseconds: only to say that it is still held.
 pub const HELD_REVIEW_MS: i64 = 7 * 24 * MS_PER_HOUR;
+/// When something stuck is reported again, in milliseconds: within every hour, which is the alarm's period.
+pub const STUCK_REPORT_MS: i64 = MS_PER_HOUR * 5 / 6;
 /// Items of one shard that a search for stuck ones reads.
 const STUCK_SEARCH_ITEMS_MAX: usize = 2_000;
 
@@ -39,6 +41,15 @@ pub enum Due {
     Payment(Payment),
     /// A refund.
     Refund(Refund),
+}
+
+/// What waits for a person.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Stuck {
+    /// Some of it.
+    pub found: Vec<Due>,
+    /// There is more, or there may be: more is due than is looked through.
+    pub has_more: bool,
 }
 
 /// A page of the due index.
@@ -107,26 +118,32 @@ impl Payments {
         Ok((page.found, page.unreadable))
     }
 
-    /// Open payments and refunds that wait for a person, at most `limit` of all shards.
-    pub async fn stuck(&self, limit: usize) -> Result<Vec<Due>, StoreError> {
-        let mut stuck = Vec::new();
-        for shard in 0..DUE_SHARDS {
-            let (mut start, mut read) = (None, 0);
-            loop {
-                let page = self.due_page(shard, Timestamp::MAX, PAGE_ITEMS_MAX, start).await?;
-                read += PAGE_ITEMS_MAX;
-                stuck.extend(page.found.into_iter().filter(Due::is_stuck));
-                if stuck.len() >= limit {
-                    stuck.truncate(limit);
-                    return Ok(stuck);
-                }
-                start = page.next;
-                if start.is_none() || read >= STUCK_SEARCH_ITEMS_MAX {
-                    break;
-                }
+    /// Open payments and refunds that wait for a person, at most `limit` of all shards. The sweeper looks at them again
+    /// within [`STUCK_REPORT_MS`], so what is due later, as most of what is scheduled, is not read.
+    pub async fn stuck(&self, limit: usize, now: Timestamp) -> Result<Stuck, StoreError> {
+        let until = now.plus_ms(STUCK_REPORT_MS + DUE_AFTER_MS);
+        let shards = (0..DUE_SHARDS).map(|shard| self.stuck_in(shard, limit, until));
+        let mut stuck = Stuck::default();
+        for shard in futures::future::try_join_all(shards).await? {
+            stuck.found.extend(shard.found);
+            stuck.has_more |= shard.has_more;
+        }
+        stuck.has_more |= stuck.found.len() > limit;
+        stuck.found.truncate(limit);
+        Ok(stuck)
+    }
+
+    async fn stuck_in(&self, shard: u8, limit: usize, until: Timestamp) -> Result<Stuck, StoreError> {
+        let (mut found, mut start, mut read) = (Vec::new(), None, 0);
+        loop {
+            let page = self.due_page(shard, until, PAGE_ITEMS_MAX, start).await?;
+            read += PAGE_ITEMS_MAX;
+            found.extend(page.found.into_iter().filter(Due::is_stuck));
+            start = page.next;
+            if start.is_none() || found.len() > limit || read >= STUCK_SEARCH_ITEMS_MAX {
+                return Ok(Stuck { found, has_more: start.is_some() });
             }
         }
-        Ok(stuck)
     }
 
     async fn due_page(

@@ -49,7 +49,7 @@ use florin_domain::{
     time::Timestamp,
 };
 
-pub use due::{DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, HELD_REVIEW_MS, due_at, is_far};
+pub use due::{DUE_AFTER_MS, DUE_SHARDS, Due, HANDOVER_MS, HELD_REVIEW_MS, STUCK_REPORT_MS, Stuck, due_at, is_far};
 pub use list::{INDEX_PAGES_MAX, Listed, Listing, PAGE_ITEMS_MAX, Page, Place};
 pub use refunds::{RefundWritten, Reserved};
 

@@ -96,7 +96,7 @@ pub struct StuckList {
     /// Payments and refunds of all merchants.
     #[schema(max_items = 100)]
     pub data: Vec<Stuck>,
-    /// There are more.
+    /// There are more, or there may be: more is overdue than is looked through.
     pub has_more: bool,
 }
 

@@ -95,6 +95,7 @@ fn environments_hold_names_addresses_and_parameters() {
     let expected = [
         ("ACCESS_TOKEN_GENERATION", "1"),
         ("ANALYTICS_TABLE", "shop-AnalyticsTable"),
+        ("AUDIT_RETENTION_DAYS", "0"),
         ("AUDIT_TABLE", "shop-AuditTable"),
         ("EVENTS_TOPIC_ARN", "arn:aws:sns:eu-north-1:000000000000:shop-payment-events"),
         ("FLORIN_MODE", "test"),
@@ -205,7 +206,7 @@ fn tables_are_create_table_requests() {
             ("shop-WebhooksTable", Some("ttl")),
             ("shop-AnalyticsTable", None),
             ("shop-IdempotencyTable", Some("ttl")),
-            ("shop-AuditTable", None),
+            ("shop-AuditTable", Some("ttl")),
             ("shop-GatewayTable", Some("ttl")),
         ]
     );
