@@ -28,9 +28,13 @@ const CARD_NUMBER_IN_TEXT: &str = "This looks like a card number, which Florin r
 
 /// Refuses every `Content-Type` but `application/json` (with or without parameters).
 pub(crate) fn check_content_type(headers: &HeaderMap) -> Result<(), Problem> {
+    if is_of_type(headers, "application/json") { Ok(()) } else { Err(Problem::ContentTypeUnsupported) }
+}
+
+/// Whether the body is said to be of this media type, whatever its parameters.
+pub(crate) fn is_of_type(headers: &HeaderMap, media_type: &str) -> bool {
     let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if essence.eq_ignore_ascii_case("application/json") { Ok(()) } else { Err(Problem::ContentTypeUnsupported) }
+    content_type.split(';').next().unwrap_or_default().trim().eq_ignore_ascii_case(media_type)
 }
 
 /// Whether a text can be stored and shown as one line: it is not blank, and has no card number in it.

@@ -125,9 +125,7 @@ async fn grant(api: &Api, headers: &HeaderMap, body: Body) -> Result<Response, R
 
 /// The parameters. One without a value is as good as none (section 3.2), and unknown ones are passed over.
 async fn form(headers: &HeaderMap, body: Body) -> Result<BTreeMap<String, String>, Refusal> {
-    let content_type = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    if !essence.eq_ignore_ascii_case(CONTENT_TYPE) {
+    if !body::is_of_type(headers, CONTENT_TYPE) {
         return Err(invalid("The Content-Type is application/x-www-form-urlencoded."));
     }
     let bytes = body::bytes(body, headers).await?;

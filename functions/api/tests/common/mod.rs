@@ -115,8 +115,7 @@ impl World {
 
     /// A deployment of this mode.
     pub async fn start_in(mode: Mode) -> Self {
-        // Clocks of tests stand still: no other test is to meet the limit.
-        Self::start_as(mode, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), None).await
+        Self::start_as(mode, never_met(), None).await
     }
 
     pub async fn with_rate(rate: Rate) -> Self {
@@ -126,7 +125,7 @@ impl World {
     /// The API that accepts the tokens of this issuer, too.
     pub async fn with_issuer(settings: oidc::Settings) -> Self {
         let oidc = Oidc::new(settings, http::client().unwrap(), Guard::new(true));
-        Self::start_as(Mode::Test, Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap(), Some(oidc)).await
+        Self::start_as(Mode::Test, never_met(), Some(oidc)).await
     }
 
     async fn start_as(mode: Mode, rate: Rate, oidc: Option<Oidc>) -> Self {
@@ -140,8 +139,7 @@ impl World {
         let (client_of_test, endpoint) = (database.test_client(), "in process".to_owned());
         let dynamo = Dynamo { client: client_of_test, meter: Meter::default(), endpoint };
         let world = Self::without_api(dynamo).await;
-        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
-        let app = world.instance(client, Mode::Test, rate, None).await;
+        let app = world.instance(client, Mode::Test, never_met(), None).await;
         Self { app, ..world }
     }
 
@@ -196,8 +194,7 @@ impl World {
 
     /// What another instance of the same deployment answers, again and again the same one.
     pub async fn another_instance(&self) -> impl AsyncFn(&str, &str) -> u16 {
-        let rate = Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap();
-        let app = self.instance(&self.dynamo.client, Mode::Test, rate, None).await;
+        let app = self.instance(&self.dynamo.client, Mode::Test, never_met(), None).await;
         async move |path: &str, bearer: &str| {
             let request = request("GET", path).header("authorization", format!("Bearer {bearer}"));
             let answer = app.clone().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
@@ -397,6 +394,11 @@ impl World {
         let scan = self.dynamo.client.scan().table_name("payments").select(aws_sdk_dynamodb::types::Select::Count);
         scan.send().await.unwrap().count()
     }
+}
+
+/// The rate limit of tests that are not about it: their clocks stand still.
+fn never_met() -> Rate {
+    Rate::new(PER_SECOND_MAX, BURST_MAX).unwrap()
 }
 
 pub fn api_key(root_key: &RootKey, merchant: &str, key: &str) -> ApiKeyRecord {
