@@ -11,10 +11,16 @@ pub struct Difference {
     pub case: &'static str,
     /// What the emulator does instead.
     pub does: &'static str,
+    /// It does so in some runs and not in others: the case may pass.
+    pub at_times: bool,
 }
 
 const fn ministack(case: &'static str, does: &'static str) -> Difference {
-    Difference { emulator: "ministack", case, does }
+    Difference { emulator: "ministack", case, does, at_times: false }
+}
+
+const fn ministack_at_times(case: &'static str, does: &'static str) -> Difference {
+    Difference { at_times: true, ..ministack(case, does) }
 }
 
 /// Every known difference: of MiniStack 1.5.33, and of the host, which has none.
@@ -23,7 +29,7 @@ pub const DIFFERENCES: &[Difference] = &[
     ministack("mappings.record_attributes", "leaves out the empty lists stringListValues and binaryListValues"),
     ministack("mappings.batch_of_more_than_ten", "never makes a batch of more than ten"),
     ministack("mappings.window_fills", "stores the window and does not wait for it"),
-    ministack("mappings.complete_success", "takes a null list for a failure of the batch"),
+    ministack_at_times("mappings.complete_success", "at times takes a null list for a failure of the batch"),
     ministack("mappings.complete_failure", "deletes the batch when the answer is no object or has an empty identifier"),
     ministack("mappings.unknown_identifier", "deletes the batch"),
     ministack("http_api.event_shape", "leaves out requestContext.domainPrefix"),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::{ask, own_records, queues, receive_count, records, report};
 use crate::conformance::{
     Case, Context, case,
-    check::{same, sleep_ms, took},
+    check::{becomes, same, sleep_ms, took},
     context::Queue,
 };
 
@@ -153,8 +153,10 @@ async fn complete_success(context: Context) -> Result<()> {
     let answers = [json!({ "batchItemFailures": [] }), json!({ "batchItemFailures": null }), json!({}), json!(null)];
     let ids = ask_for_answers(&context, "GoodAnswersQueue", &answers).await?;
     let dead_letters = context.probe()?.queue("AnswersDeadLetters")?;
+    let queue = context.probe()?.queue("GoodAnswersQueue")?;
+    becomes("visible, in flight, delayed", DEAD_WITHIN, (0, 0, 0), async || queue.counts().await).await?;
     for (id, answer) in ids.iter().zip(answers) {
-        let came_back = dead_letter(&dead_letters, id, Duration::from_secs(3)).await.is_ok();
+        let came_back = dead_letter(&dead_letters, id, Duration::from_secs(1)).await.is_ok();
         ensure!(!came_back, "the batch failed after the answer {answer}");
     }
     Ok(())
