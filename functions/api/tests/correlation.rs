@@ -9,26 +9,17 @@
 
 mod common;
 
-use axum::body::Body;
-use common::{Answer, KEY, World, body, request};
+use common::{Answer, World, body};
 use florin_domain::{event::Event, payment::Payment};
 use florin_testing::build;
-use serde_json::{Value, json};
+use serde_json::json;
 
 const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-async fn post(world: &World, path: &str, headers: &[(&str, &str)], body: &Value, expected: u16) -> Answer {
-    let mut post = request("POST", path).header("x-api-key", KEY).header("content-type", "application/json");
-    for (name, value) in headers {
-        post = post.header(*name, *value);
-    }
-    world.send(post.body(Body::from(body.to_string())).unwrap(), expected).await
-}
-
-async fn pay(world: &World, key: &str, headers: &[(&str, &str)], body: &Value) -> (Answer, Payment) {
+async fn pay(world: &World, key: &str, headers: &[(&str, &str)]) -> (Answer, Payment) {
     let headers = [headers, &[("idempotency-key", key)]].concat();
-    let answer = post(world, "/v1/payments", &headers, body, 201).await;
-    let payment = world.stored_payment(&answer.body["id"].as_str().unwrap().parse().unwrap()).await;
+    let answer = world.post_with("/v1/payments", &headers, body().to_string(), 201).await;
+    let payment = world.payment_in(&answer).await;
     (answer, payment)
 }
 
@@ -42,18 +33,18 @@ fn last(world: &World) -> (String, Option<String>) {
 async fn a_payment_carries_it_in_its_answer_its_event_and_its_record() {
     let world = World::start().await;
     let headers = [("x-correlation-id", "order-17"), ("traceparent", TRACE)];
-    let (answer, payment) = pay(&world, "k", &headers, &body()).await;
+    let (answer, payment) = pay(&world, "k", &headers).await;
     assert_eq!(answer.header("x-correlation-id"), Some("order-17"));
     assert_eq!(last(&world), ("order-17".to_owned(), Some(TRACE.to_owned())));
     assert_eq!(payment.correlation_id.as_deref(), Some("order-17"));
 
     // Asked again without it, the same event is the same; a command may have one of its own.
-    pay(&world, "k", &[], &body()).await;
+    pay(&world, "k", &[]).await;
     assert_eq!(last(&world).0, "order-17");
     let hold = format!("/v1/payments/{}/hold", payment.id);
-    post(&world, &hold, &[("x-correlation-id", "review-3")], &json!({}), 200).await;
+    world.post_with(&hold, &[("x-correlation-id", "review-3")], "{}".to_owned(), 200).await;
     assert_eq!(last(&world).0, "review-3");
-    post(&world, &format!("/v1/payments/{}/resume", payment.id), &[], &json!({}), 200).await;
+    world.post_with(&format!("/v1/payments/{}/resume", payment.id), &[], "{}".to_owned(), 200).await;
     assert_eq!(last(&world).0, "order-17");
 }
 
@@ -63,7 +54,7 @@ async fn without_one_or_with_one_that_is_not_fit_it_is_the_payments_id() {
     let long = "x".repeat(65);
     for (n, unfit) in ["", "with space", "4242424242424242", &long].into_iter().enumerate() {
         let headers = [("x-correlation-id", unfit), ("traceparent", "01-2-3-4")];
-        let (answer, payment) = pay(&world, &format!("k{n}"), &headers, &body()).await;
+        let (answer, payment) = pay(&world, &format!("k{n}"), &headers).await;
         assert_eq!((answer.header("x-correlation-id"), payment.correlation_id), (None, None), "{unfit}");
         assert_eq!(last(&world), (payment.id.to_string(), None), "{unfit}");
     }
@@ -76,11 +67,12 @@ async fn a_refund_carries_its_own() {
     world.payments.save(&payment, &build::completed(&payment, 100)).await.unwrap();
     let path = format!("/v1/payments/{}/refunds", payment.id);
     let headers = [("idempotency-key", "r"), ("x-correlation-id", "return-4")];
-    let answer = post(&world, &path, &headers, &json!({ "amount": 1 }), 201).await;
+    let refund = json!({ "amount": 1 }).to_string();
+    let answer = world.post_with(&path, &headers, refund.clone(), 201).await;
     assert_eq!(last(&world).0, "return-4");
     let id = answer.body["id"].as_str().unwrap().parse().unwrap();
-    let refund = world.payments.refund(&payment.merchant_id, &id).await.unwrap().unwrap();
-    assert_eq!(refund.correlation_id.as_deref(), Some("return-4"));
-    post(&world, &path, &[("idempotency-key", "r")], &json!({ "amount": 1 }), 201).await;
+    let stored = world.payments.refund(&payment.merchant_id, &id).await.unwrap().unwrap();
+    assert_eq!(stored.correlation_id.as_deref(), Some("return-4"));
+    world.post_to(&path, "r", refund, 201).await;
     assert_eq!(last(&world).0, "return-4");
 }

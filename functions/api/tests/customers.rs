@@ -39,10 +39,8 @@ fn telling() -> Value {
 }
 
 async fn completed(world: &World, key: &str, body: &Value) -> Payment {
-    let post = request("POST", "/v1/payments").header("x-api-key", KEY).header("content-type", "application/json");
-    let post = post.header("idempotency-key", key).header("x-correlation-id", "order-of-trace");
-    let answer = world.send(post.body(Body::from(body.to_string())).unwrap(), 201).await;
-    let payment = world.stored_payment(&answer.body["id"].as_str().unwrap().parse().unwrap()).await;
+    let headers = [("idempotency-key", key), ("x-correlation-id", "order-of-trace")];
+    let payment = world.payment_in(&world.post_with("/v1/payments", &headers, body.to_string(), 201).await).await;
     let completed = build::completed(&payment, 100);
     world.payments.save(&payment, &completed).await.unwrap();
     world.clock.advance_ms(1_000);

@@ -283,10 +283,15 @@ impl World {
     }
 
     pub async fn post_to(&self, path: &str, key: &str, body: String, expected: u16) -> Answer {
+        self.post_with(path, &[("idempotency-key", key)], body, expected).await
+    }
+
+    /// With these headers besides those of every POST.
+    pub async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: String, expected: u16) -> Answer {
         let request = request("POST", path)
             .header("authorization", format!("Bearer {KEY}"))
-            .header("content-type", "application/json")
-            .header("idempotency-key", key);
+            .header("content-type", "application/json");
+        let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
         self.send(request.body(Body::from(body)).unwrap(), expected).await
     }
 
@@ -303,8 +308,12 @@ impl World {
 
     /// A new payment, as it is stored.
     pub async fn payment(&self, key: &str, body: &Value) -> Payment {
-        let id = self.post(key, body, 201).await.body["id"].as_str().unwrap().parse().unwrap();
-        self.stored_payment(&id).await
+        self.payment_in(&self.post(key, body, 201).await).await
+    }
+
+    /// The payment of this answer, as it is stored.
+    pub async fn payment_in(&self, answer: &Answer) -> Payment {
+        self.stored_payment(&answer.body["id"].as_str().unwrap().parse().unwrap()).await
     }
 
     pub async fn stored_payment(&self, id: &PaymentId) -> Payment {

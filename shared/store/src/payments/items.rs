@@ -34,18 +34,18 @@ pub(super) fn payment_item(payment: &Payment) -> Item {
         ("ua".to_owned(), moment(payment.updated_at)),
         ("j".to_owned(), journal_value(&payment.journal)),
     ]);
-    let mut optional = |name: &str, value: Option<AttributeValue>| {
-        if let Some(value) = value {
-            item.insert(name.to_owned(), value);
-        }
-    };
     let customer = payment.customer.as_ref();
-    optional("cu", customer.map(|customer| text(customer_of(&payment.merchant_id, customer))));
-    optional("d", payment.description.as_ref().map(text));
-    optional("u", payment.webhook_url.as_ref().map(text));
-    optional("pa", payment.process_at.map(moment));
-    optional("ci", payment.correlation_id.as_ref().map(text));
-    optional("md", metadata_value(&payment.metadata));
+    add(
+        &mut item,
+        [
+            ("cu", customer.map(|customer| text(customer_of(&payment.merchant_id, customer)))),
+            ("d", payment.description.as_ref().map(text)),
+            ("u", payment.webhook_url.as_ref().map(text)),
+            ("pa", payment.process_at.map(moment)),
+            ("ci", payment.correlation_id.as_ref().map(text)),
+            ("md", metadata_value(&payment.metadata)),
+        ],
+    );
     item
 }
 
@@ -63,19 +63,21 @@ pub(super) fn refund_item(refund: &Refund) -> Item {
         ("ua".to_owned(), moment(refund.updated_at)),
         ("j".to_owned(), journal_value(&refund.journal)),
     ]);
-    if let Some(reason) = &refund.reason {
-        item.insert("d".to_owned(), text(reason));
-    }
-    if let Some(metadata) = metadata_value(&refund.metadata) {
-        item.insert("md".to_owned(), metadata);
-    }
-    if let Some(correlation_id) = &refund.correlation_id {
-        item.insert("ci".to_owned(), text(correlation_id));
-    }
-    if refund.is_rest {
-        item.insert("al".to_owned(), AttributeValue::Bool(true));
-    }
+    add(
+        &mut item,
+        [
+            ("d", refund.reason.as_ref().map(text)),
+            ("ci", refund.correlation_id.as_ref().map(text)),
+            ("md", metadata_value(&refund.metadata)),
+            ("al", refund.is_rest.then_some(AttributeValue::Bool(true))),
+        ],
+    );
     item
+}
+
+/// Adds those attributes that have a value.
+fn add<const N: usize>(item: &mut Item, attributes: [(&str, Option<AttributeValue>); N]) {
+    item.extend(attributes.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))));
 }
 
 /// Where the merchant's refunds stand in the index `by_merchant`.
